@@ -1,0 +1,285 @@
+//! The block, and the two verbs that move it: acquire and settle.
+//!
+//! # Memory orders
+//!
+//! The word carries everything that decides, so reading it needs no companion and `Relaxed` is enough. The one exception:
+//! the instants of an open spell are published *before* the word says OPEN, by a `Release` exchange in [`Block::exchange`]
+//! whose partner is the `Acquire` load in [`Block::read`] (and the failing side of the exchange itself).
+
+use crate::sync::{
+    AtomicU64,
+    Ordering::{AcqRel, Acquire, Relaxed},
+};
+
+use super::lease::{Leases, NoSlot};
+use super::metrics::{Counters, LINE, Metrics};
+use super::permit::{Change, Outcome, Permit, Rejected};
+use super::rules::Rules;
+use super::tick;
+use super::transition::{Event, transition};
+use super::word::{Generation, Packed, State, Word};
+
+/// The whole mutable state of a breaker: position-independent, without pointers, correct wherever it lies.
+///
+/// No alignment is asked for beyond 8 bytes. Instead, the word that decides and the counters lie at least a cache line apart,
+/// so they never share one, and the block can be part of another object or of a mapping.
+#[derive(Debug)]
+#[repr(C)]
+pub struct Block {
+    word: AtomicU64,
+    // The latest instants at which a spell in OPEN began, and from which it counts towards `open_ns`. Only ever raised, so a
+    // thread that lost the race to open cannot set them back. Written, like the three below, only where the word is.
+    opened_at_ns: AtomicU64,
+    open_counted_from_ns: AtomicU64,
+    open_ns: AtomicU64,
+    times_opened: AtomicU64,
+    times_half_opened: AtomicU64,
+    leases: Leases,
+    metrics: Metrics,
+}
+
+#[cfg(not(loom))]
+const _: () = assert!(std::mem::offset_of!(Block, metrics) - std::mem::offset_of!(Block, word) >= LINE);
+#[cfg(loom)]
+const _: usize = LINE;
+
+/// What a breaker looked like at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The state.
+    pub state: State,
+    /// Consecutive failures in CLOSED, successful probes in HALF_OPEN, else 0.
+    pub count: u64,
+    /// Nanoseconds since it opened, in OPEN, else 0.
+    pub elapsed_ns: u64,
+    /// Nanoseconds spent in OPEN, the present spell included.
+    pub open_ns: u64,
+    /// How often it opened.
+    pub times_opened: u64,
+    /// How often it became half open.
+    pub times_half_opened: u64,
+    /// What calls came to.
+    pub counters: Counters,
+}
+
+impl Default for Block {
+    fn default() -> Self {
+        let zero = || AtomicU64::new(0);
+        Self {
+            word: AtomicU64::new(Word::closed(Generation::new(0)).pack()),
+            opened_at_ns: zero(),
+            open_counted_from_ns: zero(),
+            open_ns: zero(),
+            times_opened: zero(),
+            times_half_opened: zero(),
+            leases: Leases::new(),
+            metrics: Metrics::new(),
+        }
+    }
+}
+
+impl Block {
+    /// Ask to make a call. `now` is asked for only where the answer depends on it: not while CLOSED.
+    ///
+    /// # Errors
+    /// [`Rejected`], with the state that rejected and the time until it makes sense to ask again.
+    #[inline(always)]
+    pub fn acquire(&self, rules: &Rules, now: impl FnOnce() -> u64) -> (Result<Permit, Rejected>, Option<Change>) {
+        let word = Word::unpack(self.word.load(Relaxed));
+        match word.state {
+            State::Closed | State::Disabled => (Ok(Permit { lease: None, generation: word.generation }), None),
+            State::Open | State::HalfOpen => self.acquire_probe(rules, now()),
+        }
+    }
+
+    #[cold]
+    fn acquire_probe(&self, rules: &Rules, now_ns: u64) -> (Result<Permit, Rejected>, Option<Change>) {
+        let mut change = None;
+        loop {
+            let (word, changed) = self.apply(rules, None, Event::Arrival, now_ns);
+            change = changed.or(change);
+            let generation = word.generation;
+            match word.state {
+                State::Closed | State::Disabled => return (Ok(Permit { lease: None, generation }), change),
+                State::Open => return (Err(self.reject(word.state, word.payload, now_ns)), change),
+                State::HalfOpen => match self.leases.take(rules.max_probes, generation, rules.lease_ns, now_ns) {
+                    Err(NoSlot::Full(earliest)) => return (Err(self.reject(word.state, earliest, now_ns)), change),
+                    Err(NoSlot::Outdated) => {}
+                    Ok(held) => {
+                        // The state may have moved while the slot was being taken; a probe of the past must not go out.
+                        if Word::unpack(self.word.load(Relaxed)).generation == generation {
+                            return (Ok(Permit { lease: Some(held), generation }), change);
+                        }
+                        self.leases.give_back(held);
+                    }
+                },
+            }
+        }
+    }
+
+    fn reject(&self, state: State, deadline: u64, now_ns: u64) -> Rejected {
+        self.metrics.count_rejection();
+        Rejected { state, retry_after_ns: tick::until(deadline, now_ns) }
+    }
+
+    /// Say how a call ended. Each permit is settled once; `now` is asked for only where the answer depends on it.
+    #[inline(always)]
+    pub fn settle(&self, rules: &Rules, permit: Permit, outcome: Outcome, now: impl FnOnce() -> u64) -> Option<Change> {
+        if outcome == Outcome::Success && self.word.load(Relaxed) == Word::closed(permit.generation).pack() {
+            self.metrics.count_success();
+            return None;
+        }
+        self.settle_elsewhere(rules, permit, outcome, now())
+    }
+
+    #[inline(never)]
+    fn settle_elsewhere(&self, rules: &Rules, permit: Permit, outcome: Outcome, now_ns: u64) -> Option<Change> {
+        let event = match outcome {
+            Outcome::Success => Some(Event::Success),
+            Outcome::Failure | Outcome::Timeout => Some(Event::Failure),
+            Outcome::Ignored => None,
+        };
+        let (found, change) = match event {
+            Some(event) => self.apply(rules, Some(permit.generation), event, now_ns),
+            None => (self.read(), None),
+        };
+        // A change that this very verdict made raised the generation, too: that is not being late.
+        let late = change.is_none() && found.generation != permit.generation;
+        if found.state != State::Disabled {
+            self.metrics.count(outcome, late);
+        }
+        if let Some(held) = permit.lease {
+            self.leases.give_back(held);
+        }
+        change
+    }
+
+    /// Move the state by hand: one of the operator's events.
+    pub fn command(&self, rules: &Rules, event: Event, now_ns: u64) -> Option<Change> {
+        self.apply(rules, None, event, now_ns).1
+    }
+
+    /// The one compare-and-swap loop. Returns the word that it left, and the change of state where it made one. With a
+    /// `generation`, an event of another one changes nothing.
+    fn apply(&self, rules: &Rules, generation: Option<Generation>, event: Event, now_ns: u64) -> (Word, Option<Change>) {
+        let mut old = self.read();
+        loop {
+            if generation.is_some_and(|mine| mine != old.generation) {
+                return (old, None);
+            }
+            let new = transition(rules, old, event, now_ns);
+            if new == old {
+                return (old, None);
+            }
+            match self.exchange(old, new, now_ns) {
+                Ok(()) => return (new, self.entered(old, new, now_ns)),
+                Err(found) => old = found,
+            }
+        }
+    }
+
+    fn read(&self) -> Word {
+        // Partner: the exchange below, where it enters OPEN.
+        Word::unpack(self.word.load(Acquire))
+    }
+
+    fn exchange(&self, old: Word, new: Word, now_ns: u64) -> Result<(), Word> {
+        if new.state == State::Open && old.state != State::Open {
+            // Raised before the word says OPEN, and never lowered, so no reader sees OPEN with an earlier spell's instants.
+            self.opened_at_ns.fetch_max(now_ns, Relaxed);
+            self.open_counted_from_ns.fetch_max(now_ns, Relaxed);
+        }
+        // Release publishes the two instants above; Acquire, and the Acquire of a failure, read another thread's. Partner: `read`.
+        self.word.compare_exchange(old.pack(), new.pack(), AcqRel, Acquire).map(drop).map_err(Word::unpack)
+    }
+
+    /// Book a change of state. Only the thread whose exchange made it comes here, so each is booked once.
+    fn entered(&self, old: Word, new: Word, now_ns: u64) -> Option<Change> {
+        if old.state == new.state {
+            return None;
+        }
+        if old.state == State::Open {
+            let spell = now_ns.saturating_sub(self.open_counted_from_ns.load(Relaxed));
+            self.open_ns.fetch_add(spell, Relaxed);
+        }
+        match new.state {
+            State::Open => self.times_opened.fetch_add(1, Relaxed),
+            State::HalfOpen => self.times_half_opened.fetch_add(1, Relaxed),
+            State::Closed | State::Disabled => 0,
+        };
+        let retry_after_ns = if new.state == State::Open { tick::until(new.payload, now_ns) } else { None };
+        Some(Change { from: old.state, to: new.state, generation: new.generation.number(), now_ns, retry_after_ns })
+    }
+
+    /// The state, alone: what a reader asks for most.
+    #[inline]
+    pub fn state(&self) -> State {
+        Word::unpack(self.word.load(Relaxed)).state
+    }
+
+    /// Everything there is to read. It changes nothing: OPEN past its deadline is still OPEN until a call arrives.
+    pub fn snapshot(&self, now_ns: u64) -> Snapshot {
+        let word = self.read();
+        let is_open = word.state == State::Open;
+        let since = |instant: &AtomicU64| if is_open { now_ns.saturating_sub(instant.load(Relaxed)) } else { 0 };
+        Snapshot {
+            state: word.state,
+            count: if is_open { 0 } else { word.payload },
+            elapsed_ns: since(&self.opened_at_ns),
+            open_ns: self.open_ns.load(Relaxed) + since(&self.open_counted_from_ns),
+            times_opened: self.times_opened.load(Relaxed),
+            times_half_opened: self.times_half_opened.load(Relaxed),
+            counters: self.metrics.sum(),
+        }
+    }
+
+    /// Set the metrics to zero, an open spell's share included. The state stays.
+    pub fn reset_metrics(&self, now_ns: u64) {
+        self.metrics.reset();
+        self.open_counted_from_ns.fetch_max(now_ns, Relaxed);
+        for counter in [&self.open_ns, &self.times_opened, &self.times_half_opened] {
+            counter.swap(0, Relaxed);
+        }
+    }
+}
+
+/// A block and the rules it plays by.
+#[derive(Debug)]
+pub struct Breaker {
+    rules: Rules,
+    block: Block,
+}
+
+impl Breaker {
+    /// A closed breaker.
+    #[must_use]
+    pub fn new(rules: Rules) -> Self {
+        Self { rules, block: Block::default() }
+    }
+
+    /// See [`Block::acquire`].
+    ///
+    /// # Errors
+    /// As there.
+    #[inline(always)]
+    pub fn acquire(&self, now: impl FnOnce() -> u64) -> (Result<Permit, Rejected>, Option<Change>) {
+        self.block.acquire(&self.rules, now)
+    }
+
+    /// See [`Block::settle`].
+    #[inline(always)]
+    pub fn settle(&self, permit: Permit, outcome: Outcome, now: impl FnOnce() -> u64) -> Option<Change> {
+        self.block.settle(&self.rules, permit, outcome, now)
+    }
+
+    /// See [`Block::command`].
+    pub fn command(&self, event: Event, now_ns: u64) -> Option<Change> {
+        self.block.command(&self.rules, event, now_ns)
+    }
+
+    /// The mutable part, for reading.
+    #[must_use]
+    pub fn block(&self) -> &Block {
+        &self.block
+    }
+}

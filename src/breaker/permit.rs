@@ -1,0 +1,66 @@
+//! What passes between a breaker and its caller: the permit, its outcome, a rejection, a change of state.
+
+use super::lease::Lease;
+use super::word::{Generation, State};
+
+/// The right to make one call, from admission until it is settled. Plain data: dropping one tells the breaker nothing.
+///
+/// It carries all that settling needs, so the breaker keeps no list of permits. A copy settled twice would be counted twice:
+/// whoever hands permits out (the bindings) settles each once.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Permit {
+    pub(super) lease: Option<HeldLease>,
+    pub(super) generation: Generation,
+}
+
+/// A probe's slot, and what the slot held when the probe took it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct HeldLease {
+    pub(super) slot: u32,
+    pub(super) lease: Lease,
+}
+
+impl Permit {
+    /// The generation that the call was admitted in.
+    #[must_use]
+    pub fn generation(&self) -> u32 {
+        self.generation.number()
+    }
+}
+
+/// How a permit settles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The dependency answered.
+    Success,
+    /// It did not, or not well.
+    Failure,
+    /// It did not within the breaker's own timeout: a failure that is also counted as a timeout.
+    Timeout,
+    /// The call was abandoned: it says nothing about the dependency.
+    Ignored,
+}
+
+/// Why a call was not admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// OPEN, or HALF_OPEN with every probe out.
+    pub state: State,
+    /// Nanoseconds until the next call can be admitted, at the latest; `None`: not before somebody says so.
+    pub retry_after_ns: Option<u64>,
+}
+
+/// A change of state, told to whoever made it, once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The state before.
+    pub from: State,
+    /// The state now.
+    pub to: State,
+    /// The generation that began.
+    pub generation: u32,
+    /// When, on the breaker's clock.
+    pub now_ns: u64,
+    /// Nanoseconds until the first probe, where the breaker opened and an end is set.
+    pub retry_after_ns: Option<u64>,
+}

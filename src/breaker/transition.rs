@@ -1,0 +1,134 @@
+//! The state machine as a pure function: the same (rules, word, event, now) gives the same word, always.
+//!
+//! That is what makes it model-checkable, replayable, and the oracle for the Python twin.
+
+use super::rules::Rules;
+use super::tick;
+use super::word::{State, Word};
+
+/// What can happen to a breaker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A call asks to be admitted.
+    Arrival,
+    /// A call of the current generation succeeded.
+    Success,
+    /// A call of the current generation failed.
+    Failure,
+    /// An operator opens the breaker, with no end.
+    ForceOpen,
+    /// An operator closes it.
+    ForceClose,
+    /// An operator lets everything pass unrecorded.
+    Disable,
+    /// An operator makes it as new.
+    Reset,
+}
+
+/// The word after `event` at `now_ns`. Equal to `word` where the event changes nothing.
+#[must_use]
+pub fn transition(rules: &Rules, word: Word, event: Event, now_ns: u64) -> Word {
+    match (word.state, event) {
+        (State::Open, Event::Arrival) if tick::is_due(word.payload, now_ns) => enter(word, State::HalfOpen, 0),
+
+        (State::Closed, Event::Success) => Word { payload: 0, ..word },
+        (State::Closed, Event::Failure) => count(word, rules.failure_threshold, |full| open(rules, full, now_ns)),
+
+        (State::HalfOpen, Event::Success) => count(word, rules.success_threshold, |full| enter(full, State::Closed, 0)),
+        (State::HalfOpen, Event::Failure) => open(rules, word, now_ns),
+
+        // Already open: only the deadline goes. The generation stays, since the state does.
+        (State::Open, Event::ForceOpen) => Word { payload: tick::NEVER, ..word },
+        (_, Event::ForceOpen) => enter(word, State::Open, tick::NEVER),
+        (State::Open | State::HalfOpen | State::Disabled, Event::ForceClose) | (_, Event::Reset) => enter(word, State::Closed, 0),
+        (State::Closed | State::Open | State::HalfOpen, Event::Disable) => enter(word, State::Disabled, 0),
+
+        // OPEN admits nobody, so a verdict of its generation cannot exist; DISABLED records nothing.
+        (State::Open | State::Disabled, Event::Success | Event::Failure)
+        | (_, Event::Arrival)
+        | (State::Closed, Event::ForceClose)
+        | (State::Disabled, Event::Disable) => word,
+    }
+}
+
+fn enter(word: Word, state: State, payload: u64) -> Word {
+    Word { state, generation: word.generation.next(), payload }
+}
+
+fn open(rules: &Rules, word: Word, now_ns: u64) -> Word {
+    enter(word, State::Open, tick::deadline(now_ns, rules.reset_timeout_ns))
+}
+
+/// One more in the payload, or what `reached` makes of the word when that is the `threshold`.
+fn count(word: Word, threshold: u32, reached: impl FnOnce(Word) -> Word) -> Word {
+    let payload = word.payload + 1;
+    if payload >= u64::from(threshold) { reached(word) } else { Word { payload, ..word } }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::word::Generation;
+    use super::*;
+
+    const RULES: Rules = Rules { failure_threshold: 2, success_threshold: 2, max_probes: 2, reset_timeout_ns: 1_000_000_000, lease_ns: 1 };
+
+    fn word(state: State, payload: u64) -> Word {
+        Word { state, generation: Generation::new(5), payload }
+    }
+
+    fn next(state: State, payload: u64) -> Word {
+        Word { state, generation: Generation::new(6), payload }
+    }
+
+    #[test]
+    fn closed_counts_consecutive_failures_and_trips_at_the_threshold() {
+        let one = transition(&RULES, word(State::Closed, 0), Event::Failure, 0);
+        assert_eq!(word(State::Closed, 1), one);
+        assert_eq!(next(State::Open, 10_000), transition(&RULES, one, Event::Failure, 0));
+        assert_eq!(word(State::Closed, 0), transition(&RULES, one, Event::Success, 0));
+    }
+
+    #[test]
+    fn open_lets_the_first_arrival_after_the_deadline_probe() {
+        let open = word(State::Open, 10_000);
+        assert_eq!(open, transition(&RULES, open, Event::Arrival, 999_999_999));
+        assert_eq!(next(State::HalfOpen, 0), transition(&RULES, open, Event::Arrival, 1_000_000_000));
+    }
+
+    #[test]
+    fn half_open_closes_after_enough_successes_and_reopens_on_any_failure() {
+        let one = transition(&RULES, word(State::HalfOpen, 0), Event::Success, 0);
+        assert_eq!(word(State::HalfOpen, 1), one);
+        assert_eq!(next(State::Closed, 0), transition(&RULES, one, Event::Success, 0));
+        assert_eq!(next(State::Open, 10_000), transition(&RULES, one, Event::Failure, 0));
+    }
+
+    #[test]
+    fn an_operator_reaches_every_state_from_every_state() {
+        for state in State::ALL {
+            assert_eq!(State::Open, transition(&RULES, word(state, 0), Event::ForceOpen, 0).state);
+            assert_eq!(State::Closed, transition(&RULES, word(state, 0), Event::ForceClose, 0).state);
+            assert_eq!(State::Disabled, transition(&RULES, word(state, 0), Event::Disable, 0).state);
+            assert_eq!(next(State::Closed, 0), transition(&RULES, word(state, 0), Event::Reset, 0));
+        }
+    }
+
+    #[test]
+    fn forced_open_never_becomes_due() {
+        let forced = transition(&RULES, word(State::Closed, 0), Event::ForceOpen, 0);
+        assert_eq!(forced, transition(&RULES, forced, Event::Arrival, u64::MAX));
+    }
+
+    #[test]
+    fn every_change_of_state_raises_the_generation_and_nothing_else_but_reset_does() {
+        let events = [Event::Arrival, Event::Success, Event::Failure, Event::ForceOpen, Event::ForceClose, Event::Disable, Event::Reset];
+        for state in State::ALL {
+            for event in events {
+                let before = word(state, 1);
+                let after = transition(&RULES, before, event, 1 << 40);
+                let raised = after.generation != before.generation;
+                assert_eq!(raised, after.state != before.state || event == Event::Reset, "{state:?} {event:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Sequential equivalence of the block with a model.
