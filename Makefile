@@ -1,0 +1,119 @@
+# Every target sets up what it needs in a virtual environment of its own: .venv, or .venv-X.Y with PYTHON=.
+# Stamps inside it make a second run quick; the native module is built anew when src/ or Cargo.* changed.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+ifeq ($(origin PYTHON),undefined)
+# The first Python on PATH that is new enough: `python3` is too old on some machines, a pyenv shim may stand for nothing.
+PYTHON := $(shell for p in python3 python3.15 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV ?= .venv
+else
+VENV ?= .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+# pyo3 is compiled for one interpreter: a directory each, or every change of interpreter compiles it anew.
+export CARGO_TARGET_DIR ?= $(CURDIR)/target/$(notdir $(VENV))
+endif
+
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --quiet --disable-pip-version-check
+RUST_SOURCES := $(wildcard Cargo.toml Cargo.lock build.rs) $(shell find src -name '*.rs' 2>/dev/null)
+PACKAGING := pyproject.toml build_backend/switchgear_build.py
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo "PYTHON=... chooses the interpreter (3.11 or newer); its environment is .venv-X.Y"
+
+.PHONY: demo
+demo: $(VENV)/.extra-demo $(VENV)/.native ## a trading loop through four faults of its data source, within 30 s
+	$(PY) -m switchgear demo
+
+.PHONY: test
+test: test-rust test-python ## the core in Rust, then the suite on the native and on the pure backend
+
+.PHONY: test-rust
+test-rust:
+	cargo test
+
+.PHONY: test-python
+test-python: $(VENV)/.extra-test $(VENV)/.native ## the suite on both backends
+	SWITCHGEAR_BACKEND=native $(PY) -m pytest $(PYTEST_ARGS)
+	SWITCHGEAR_BACKEND=pure $(PY) -m pytest $(PYTEST_ARGS)
+
+.PHONY: test-all
+test-all: ## test-python with every interpreter from 3.11 up on this machine
+	@.ci/interpreters | while read -r version python; do \
+		echo "== Python $$version ($$python)"; \
+		$(MAKE) test-python PYTHON="$$python" VENV=".venv-$$version" </dev/null || exit 1; \
+	done
+
+.PHONY: test-debug
+test-debug: $(VENV)/.extra-test ## the suite on a debug build of the core: its assertions and overflow checks are on
+	@rm -f $(VENV)/.native
+	VIRTUAL_ENV=$(abspath $(VENV)) $(PY) -m maturin develop --quiet
+	SWITCHGEAR_BACKEND=native $(PY) -m pytest $(PYTEST_ARGS)
+
+.PHONY: bench
+bench: $(VENV)/.extra-test $(VENV)/.native ## the table of budgets, as ratios to the bare floor of the same run
+	$(PY) benches/table.py
+
+.PHONY: bench-peers
+bench-peers: $(VENV)/.extra-test $(VENV)/.native ## the same beside other libraries, whichever install
+	@for peer in pybreaker circuitbreaker purgatory aiobreaker interlock-cb nopanic grit-toolkit; do \
+		$(PIP) install $$peer || echo "SKIPPED: $$peer does not install here"; \
+	done
+	$(PY) benches/table.py --peers
+
+.PHONY: lint
+lint: $(VENV)/.extra-dev $(VENV)/.native ## ruff, mypy, stubtest, import-linter, clippy, rustfmt
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	MYPYPATH=python $(PY) -m mypy.stubtest switchgear._native --allowlist tests/packaging/stubtest-allow.txt
+	$(VENV)/bin/lint-imports
+	@if cargo fmt --version >/dev/null 2>&1; then \
+		set -x; cargo fmt --check; \
+	else echo "SKIPPED: rustfmt is not on this machine"; fi
+	@if cargo clippy --version >/dev/null 2>&1; then \
+		set -ex; \
+		cargo clippy --all-targets -- -D warnings; \
+		cargo clippy --all-targets --features python -- -D warnings; \
+	else echo "SKIPPED: clippy is not on this machine"; fi
+
+.PHONY: loom
+loom: ## every interleaving of the word, the permits and the leases, under loom
+	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test --release --test loom
+
+.PHONY: soak
+soak: $(VENV)/.extra-test $(VENV)/.native ## 20 million mixed calls: memory flat, counters exact (minutes)
+	$(PY) benches/soak.py
+
+.PHONY: wheel
+wheel: $(VENV)/.made ## a wheel into dist/, native where cargo is usable (SWITCHGEAR_BUILD=native|pure|auto)
+	$(PIP) wheel --no-deps --wheel-dir dist .
+	@ls -1 dist
+
+.PHONY: clean
+clean: ## remove builds, environments and caches
+	rm -rf target dist .venv .venv-* .benchmarks .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -f python/switchgear/_native.*so
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.made:
+	@test -n "$(PYTHON)" || { echo "switchgear needs Python 3.11 or newer: none on PATH; name one with PYTHON="; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(PIP) install --upgrade pip 'maturin>=1.9.4,<2'
+	@touch $@
+
+# The extras alone: the pure editable install compiles nothing, and .native then adds the module that is compiled.
+$(VENV)/.extra-%: $(VENV)/.made $(PACKAGING)
+	SWITCHGEAR_BUILD=pure $(PIP) install --editable '.[$*]'
+	@touch $@
+
+$(VENV)/.native: $(VENV)/.made $(RUST_SOURCES) $(PACKAGING)
+	VIRTUAL_ENV=$(abspath $(VENV)) $(PY) -m maturin develop --release --quiet
+	@touch $@
