@@ -29,17 +29,14 @@ REQUIRES = {"native": ["maturin>=1.9.4,<2"], "pure": ["hatchling>=1.27"]}
 ROOT = Path(__file__).resolve().parent.parent
 
 
-class BuildChoiceError(RuntimeError):
-    """SWITCHGEAR_BUILD asks for something that there is not."""
-
-
 def choose() -> tuple[str, str]:
     """Return the build, `native` or `pure`, and the reason for it in words that follow "because"."""
     asked = os.environ.get("SWITCHGEAR_BUILD", "") or "auto"
     if asked in REQUIRES:
         return asked, f"SWITCHGEAR_BUILD={asked}"
     if asked != "auto":
-        raise BuildChoiceError(f"SWITCHGEAR_BUILD must be native, pure or auto, not {asked!r}")
+        # SystemExit: its text is all that the frontend then shows, where a traceback would bury it.
+        raise SystemExit(f"switchgear: SWITCHGEAR_BUILD must be native, pure or auto, not {asked!r}")
     problem = toolchain_problem()
     return ("pure", problem) if problem else ("native", "cargo and rustc are usable")
 
@@ -83,8 +80,8 @@ def _way_out() -> Iterator[None]:
         yield
     except (Exception, SystemExit):
         sys.stderr.write(
-            "\nswitchgear: the native build failed (see above). SWITCHGEAR_BUILD=pure builds the package without Rust:"
-            "\nthe same answers, slower. `SWITCHGEAR_BUILD=pure pip install switchgear`\n\n"
+            "\nswitchgear: the native build failed, see above. SWITCHGEAR_BUILD=pure in the environment builds it"
+            " without Rust: the same answers, slower.\n"
         )
         raise
 
