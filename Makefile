@@ -11,9 +11,11 @@ PYTHON := $(shell for p in python3 python3.15 python3.14 python3.13 python3.12 p
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV ?= .venv
 else
-VENV ?= .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+version := $(shell '$(PYTHON)' -c 'import sys; sys.version_info >= (3, 11) and print("%d.%d" % sys.version_info[:2])')
+$(if $(version),,$(error PYTHON=$(PYTHON) does not run or is older than 3.11))
+VENV ?= .venv-$(version)
 # pyo3 is compiled for one interpreter: a directory each, or every change of interpreter compiles it anew.
-export CARGO_TARGET_DIR ?= $(CURDIR)/target/$(notdir $(VENV))
+export CARGO_TARGET_DIR ?= $(CURDIR)/target/py-$(version)
 endif
 
 PY := $(VENV)/bin/python
