@@ -102,17 +102,14 @@ impl Block {
             match word.state {
                 State::Closed | State::Disabled => return (Ok(Permit { lease: None, generation }), change),
                 State::Open => return (Err(self.reject(word.state, word.payload, now_ns)), change),
-                State::HalfOpen => match self.leases.take(rules.max_probes, generation, rules.lease_ns, now_ns) {
-                    Err(NoSlot::Full(earliest)) => return (Err(self.reject(word.state, earliest, now_ns)), change),
-                    Err(NoSlot::Outdated) => {}
-                    Ok(held) => {
-                        // The state may have moved while the slot was being taken; a probe of the past must not go out.
-                        if Word::unpack(self.word.load(Relaxed)).generation == generation {
-                            return (Ok(Permit { lease: Some(held), generation }), change);
-                        }
-                        self.leases.give_back(held);
+                State::HalfOpen => {
+                    let is_current = || Word::unpack(self.word.load(Relaxed)).generation == generation;
+                    match self.leases.take(rules, generation, now_ns, is_current) {
+                        Ok(held) => return (Ok(Permit { lease: Some(held), generation }), change),
+                        Err(NoSlot::Full(earliest)) => return (Err(self.reject(word.state, earliest, now_ns)), change),
+                        Err(NoSlot::Outdated) => {}
                     }
-                },
+                }
             }
         }
     }

@@ -5,10 +5,21 @@
 //!
 //! Trade-off: a fixed number of slots, 16, since the block has a fixed size. Closing after more successes than that works; at
 //! most 16 probes are out at a time.
+//!
+//! # Memory orders
+//!
+//! A slot is a message from whoever wrote it last: an empty one may say that a probe failed, a foreign one that the breaker has
+//! moved on. So every write of a slot is a `Release`, every read that leads to a decision an `Acquire`, and the caller's
+//! question whether its generation is the current one, asked after that read, is answered from a word at least as new as the
+//! slot. With `Relaxed` a probe could take the slot that a failed one left and not see that the breaker is open; loom shows it.
 
-use crate::sync::{AtomicU64, Ordering::Relaxed};
+use crate::sync::{
+    AtomicU64,
+    Ordering::{AcqRel, Acquire, Relaxed, Release},
+};
 
 use super::permit::HeldLease;
+use super::rules::Rules;
 use super::tick;
 use super::word::{Generation, Packed};
 
@@ -58,7 +69,7 @@ impl Packed for Lease {
 pub(super) enum NoSlot {
     /// Every slot is leased; the tick at which the first of them ends.
     Full(u64),
-    /// A slot belongs to a later generation: the caller's view of the breaker is old.
+    /// The breaker has left the generation that the caller read: it has to look again.
     Outdated,
 }
 
@@ -72,23 +83,34 @@ impl Leases {
         Self(std::array::from_fn(|_| AtomicU64::new(Lease::FREE.pack())))
     }
 
-    /// Take the first free of `max_probes` slots for a probe of `generation`.
-    pub(super) fn take(&self, max_probes: u32, generation: Generation, lease_ns: u64, now_ns: u64) -> Result<HeldLease, NoSlot> {
-        let mine = Lease::new(generation, tick::deadline(now_ns, lease_ns));
+    /// Take the first free slot for a probe of `generation`; `is_current` says whether the breaker is still in it.
+    ///
+    /// Which of two generations is the later one is never computed: numbers that wrap cannot tell, and a lease that outlives half
+    /// a circle would seem to be from the future for ever. Whether one's own is current can simply be read.
+    pub(super) fn take(
+        &self,
+        rules: &Rules,
+        generation: Generation,
+        now_ns: u64,
+        is_current: impl Fn() -> bool,
+    ) -> Result<HeldLease, NoSlot> {
+        let mine = Lease::new(generation, tick::deadline(now_ns, rules.lease_ns));
         let mut earliest = tick::NEVER;
-        for (slot, cell) in (0..max_probes).zip(&self.0) {
-            let mut bits = cell.load(Relaxed);
+        for (slot, cell) in (0..rules.max_probes).zip(&self.0) {
+            // Partners, here and in the exchange: every writer of a slot, which is that exchange and `give_back`.
+            let mut bits = cell.load(Acquire);
             loop {
                 let held = Lease::unpack(bits);
-                if held.taken && held.generation.is_after(generation) {
-                    return Err(NoSlot::Outdated);
-                }
                 if held.taken && held.generation == generation && !tick::is_due(held.deadline, now_ns) {
                     earliest = earliest.min(held.deadline);
                     break;
                 }
-                match cell.compare_exchange(bits, mine.pack(), Relaxed, Relaxed) {
-                    Ok(_) => return Ok(HeldLease { slot, lease: mine }),
+                // A lease of another generation is void if that one is past, and not ours to take if ours is.
+                if held.taken && held.generation != generation && !is_current() {
+                    return Err(NoSlot::Outdated);
+                }
+                match cell.compare_exchange(bits, mine.pack(), AcqRel, Acquire) {
+                    Ok(_) => return self.keep(HeldLease { slot, lease: mine }, is_current),
                     Err(now) => bits = now,
                 }
             }
@@ -96,10 +118,19 @@ impl Leases {
         Err(NoSlot::Full(earliest))
     }
 
+    /// The state may have moved while the slot was being taken; a probe of the past must not go out.
+    fn keep(&self, held: HeldLease, is_current: impl Fn() -> bool) -> Result<HeldLease, NoSlot> {
+        if is_current() {
+            return Ok(held);
+        }
+        self.give_back(held);
+        Err(NoSlot::Outdated)
+    }
+
     /// Give a slot back, if it is still this lease's.
     pub(super) fn give_back(&self, held: HeldLease) {
         // A failed exchange is the normal end of a lease that was lost: the slot is somebody else's now.
-        let _ = self.0[held.slot as usize].compare_exchange(held.lease.pack(), Lease::FREE.pack(), Relaxed, Relaxed);
+        let _ = self.0[held.slot as usize].compare_exchange(held.lease.pack(), Lease::FREE.pack(), Release, Relaxed);
     }
 }
 
@@ -115,6 +146,14 @@ mod tests {
         Generation::new(number)
     }
 
+    fn rules(max_probes: u32) -> Rules {
+        Rules { max_probes, ..Rules::new(1, 1, SECOND) }
+    }
+
+    fn take(leases: &Leases, max_probes: u32, number: u32, now_ns: u64) -> Result<HeldLease, NoSlot> {
+        leases.take(&rules(max_probes), generation(number), now_ns, || true)
+    }
+
     proptest! {
         #[test]
         fn any_lease_survives_packing(number in 0u32..1 << Generation::BITS, deadline in 0u64..=tick::NEVER) {
@@ -127,28 +166,41 @@ mod tests {
     #[test]
     fn slots_are_taken_until_none_is_left_and_come_back() {
         let leases = Leases::new();
-        let first = leases.take(2, generation(1), SECOND, 0).unwrap();
-        leases.take(2, generation(1), SECOND, SECOND / 2).unwrap();
-        assert_eq!(Err(NoSlot::Full(10_000)), leases.take(2, generation(1), SECOND, SECOND / 2));
+        let first = take(&leases, 2, 1, 0).unwrap();
+        take(&leases, 2, 1, SECOND / 2).unwrap();
+        assert_eq!(Err(NoSlot::Full(10_000)), take(&leases, 2, 1, SECOND / 2));
         leases.give_back(first);
-        assert!(leases.take(2, generation(1), SECOND, SECOND / 2).is_ok());
+        assert!(take(&leases, 2, 1, SECOND / 2).is_ok());
     }
 
     #[test]
     fn a_lease_that_is_over_frees_its_slot_and_its_holder_gives_nothing_back() {
         let leases = Leases::new();
-        let hung = leases.take(1, generation(1), SECOND, 0).unwrap();
-        assert!(leases.take(1, generation(1), SECOND, SECOND - 1).is_err());
-        leases.take(1, generation(1), SECOND, SECOND).unwrap();
+        let hung = take(&leases, 1, 1, 0).unwrap();
+        assert!(take(&leases, 1, 1, SECOND - 1).is_err());
+        take(&leases, 1, 1, SECOND).unwrap();
         leases.give_back(hung);
-        assert!(leases.take(1, generation(1), SECOND, SECOND).is_err());
+        assert!(take(&leases, 1, 1, SECOND).is_err());
     }
 
     #[test]
-    fn a_past_generation_holds_nothing_and_a_later_one_is_never_robbed() {
+    fn a_past_generation_holds_nothing_however_long_it_is_past() {
+        for ahead in [1, 2, 1 << (Generation::BITS - 1), (1 << Generation::BITS) - 1] {
+            let leases = Leases::new();
+            take(&leases, 1, 1, 0).unwrap();
+            assert!(take(&leases, 1, 1 + ahead, 0).is_ok(), "{ahead} generations later");
+        }
+    }
+
+    #[test]
+    fn a_caller_that_is_behind_takes_no_slot_and_leaves_none_taken() {
         let leases = Leases::new();
-        leases.take(1, generation(1), SECOND, 0).unwrap();
-        leases.take(1, generation(3), SECOND, 0).unwrap();
-        assert_eq!(Err(NoSlot::Outdated), leases.take(1, generation(1), SECOND, 0));
+        let behind = |number| leases.take(&rules(1), generation(number), 0, || false);
+        assert_eq!(Err(NoSlot::Outdated), behind(1));
+        let later = take(&leases, 1, 3, 0).unwrap();
+        assert_eq!(Err(NoSlot::Outdated), behind(1));
+        assert_eq!(Err(NoSlot::Full(10_000)), take(&leases, 1, 3, 0));
+        leases.give_back(later);
+        assert!(take(&leases, 1, 3, 0).is_ok());
     }
 }

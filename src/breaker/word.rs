@@ -82,13 +82,6 @@ impl Generation {
     pub const fn number(self) -> u32 {
         self.0
     }
-
-    /// Whether this one came after `other`, in a circle: half of all numbers lie after any one.
-    #[must_use]
-    pub const fn is_after(self, other: Self) -> bool {
-        let ahead = self.0.wrapping_sub(other.0) & GENERATION_MASK;
-        ahead != 0 && ahead < (1 << (GENERATION_BITS - 1))
-    }
 }
 
 /// The unpacked word.
@@ -147,12 +140,6 @@ mod tests {
         #[test]
         fn any_bits_survive_unpacking(bits: u64) {
             prop_assert_eq!(bits, Word::unpack(bits).pack());
-        }
-
-        #[test]
-        fn the_next_generation_is_after_and_never_before(number in 0u32..1 << GENERATION_BITS, ahead in 1u32..1 << 19) {
-            let (old, new) = (Generation::new(number), Generation::new(number + ahead));
-            prop_assert!(new.is_after(old) && !old.is_after(new) && !old.is_after(old));
         }
     }
 
