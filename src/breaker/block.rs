@@ -4,7 +4,8 @@
 //!
 //! The word carries everything that decides, so reading it needs no companion and `Relaxed` is enough. The one exception:
 //! the instants of an open spell are published *before* the word says OPEN, by a `Release` exchange in [`Block::exchange`]
-//! whose partner is the `Acquire` load in [`Block::read`] (and the failing side of the exchange itself).
+//! whose partner is the `Acquire` load in [`Block::read`] (and the failing side of the exchange itself). Slots and counters
+//! have orders of their own: see [`lease`](super::lease) and [`metrics`](super::metrics).
 
 use crate::sync::{
     AtomicU64,
@@ -168,8 +169,10 @@ impl Block {
             if new == old {
                 return (old, None);
             }
+            // Read while the word still says OPEN: once it says something else, the next spell may have raised it.
+            let counted_from_ns = self.open_counted_from_ns.load(Relaxed);
             match self.exchange(old, new, now_ns) {
-                Ok(()) => return (new, self.entered(old, new, now_ns)),
+                Ok(()) => return (new, self.entered(old, new, now_ns, counted_from_ns)),
                 Err(found) => old = found,
             }
         }
@@ -191,13 +194,12 @@ impl Block {
     }
 
     /// Book a change of state. Only the thread whose exchange made it comes here, so each is booked once.
-    fn entered(&self, old: Word, new: Word, now_ns: u64) -> Option<Change> {
+    fn entered(&self, old: Word, new: Word, now_ns: u64, counted_from_ns: u64) -> Option<Change> {
         if old.state == new.state {
             return None;
         }
         if old.state == State::Open {
-            let spell = now_ns.saturating_sub(self.open_counted_from_ns.load(Relaxed));
-            self.open_ns.fetch_add(spell, Relaxed);
+            self.open_ns.fetch_add(now_ns.saturating_sub(counted_from_ns), Relaxed);
         }
         match new.state {
             State::Open => self.times_opened.fetch_add(1, Relaxed),
