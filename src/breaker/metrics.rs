@@ -5,8 +5,18 @@
 //!
 //! Trade-off: two shards keep two threads apart at 128 bytes a breaker. More threads share them, and pay for it with a
 //! contended add; a shard per core would cost a process with 10,000 breakers tens of megabytes.
+//!
+//! # Memory orders
+//!
+//! Counters are independent, with one exception: a part (`timed_out`, `late`) is counted before its whole, and a reset takes
+//! the whole before its parts, so that no reset between the two leaves a part without its whole for ever. The `Release` add of
+//! the whole in [`Metrics::count`] and the `Acquire` swap in [`Metrics::reset`] are partners.
 
-use crate::sync::{AtomicU64, Ordering::Relaxed, thread_index};
+use crate::sync::{
+    AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+    thread_index,
+};
 
 use super::permit::Outcome;
 
@@ -61,6 +71,7 @@ impl Shard {
         Self { successful: zero(), failed: zero(), rejected: zero(), ignored: zero(), timed_out: zero(), late: zero(), _spare: [0; 2] }
     }
 
+    /// Wholes first, then the parts of them.
     fn all(&self) -> [&AtomicU64; 6] {
         [&self.successful, &self.failed, &self.rejected, &self.ignored, &self.timed_out, &self.late]
     }
@@ -91,18 +102,19 @@ impl Metrics {
 
     pub(super) fn count(&self, outcome: Outcome, late: bool) {
         let shard = self.mine();
-        let counter = match outcome {
-            Outcome::Success => &shard.successful,
-            Outcome::Failure | Outcome::Timeout => &shard.failed,
-            Outcome::Ignored => &shard.ignored,
-        };
-        counter.fetch_add(1, Relaxed);
         if outcome == Outcome::Timeout {
             shard.timed_out.fetch_add(1, Relaxed);
         }
         if late {
             shard.late.fetch_add(1, Relaxed);
         }
+        let whole = match outcome {
+            Outcome::Success => &shard.successful,
+            Outcome::Failure | Outcome::Timeout => &shard.failed,
+            Outcome::Ignored => &shard.ignored,
+        };
+        // Partner: the swap in `reset`. Where that finds this add, it finds the parts above, too.
+        whole.fetch_add(1, Release);
     }
 
     #[inline]
@@ -124,7 +136,8 @@ impl Metrics {
     /// Begin at zero. A swap loses no increment: writers only ever add.
     pub(super) fn reset(&self) {
         for counter in self.shards.iter().flat_map(Shard::all) {
-            counter.swap(0, Relaxed);
+            // Partner: the add of a whole in `count`.
+            counter.swap(0, Acquire);
         }
     }
 }

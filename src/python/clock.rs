@@ -1,0 +1,115 @@
+//! The breaker's time: the monotonic clock that Python and its event loops read, or one that a test moves by hand.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyDelta, PyFloat, PyInt};
+
+/// Nanoseconds of `CLOCK_MONOTONIC`: host-wide on Linux, so that processes can share deadlines.
+#[cfg(unix)]
+#[inline]
+pub fn monotonic_ns() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is a valid place for the answer; the clock exists on every platform of this branch.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    #[allow(clippy::cast_sign_loss)] // monotonic time is never negative
+    let ns = (time.tv_sec as u64) * 1_000_000_000 + time.tv_nsec as u64;
+    ns
+}
+
+/// Nanoseconds since the first question, where there is no `clock_gettime`.
+#[cfg(not(unix))]
+#[inline]
+pub fn monotonic_ns() -> u64 {
+    use std::sync::LazyLock;
+    use std::time::Instant;
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    START.elapsed().as_nanos() as u64
+}
+
+/// Where a breaker reads its time.
+pub enum Clock {
+    /// The system's.
+    Monotonic,
+    /// A test's.
+    Manual(Py<ManualClock>),
+}
+
+impl Clock {
+    #[inline(always)]
+    pub fn now_ns(&self) -> u64 {
+        match self {
+            Self::Monotonic => monotonic_ns(),
+            Self::Manual(clock) => clock.get().0.load(Relaxed),
+        }
+    }
+}
+
+/// A clock that moves only when told to, for tests of breakers and of what uses them.
+///
+/// Thread-safe. Pass one as ``CircuitBreaker(name, config, clock=clock)``; any number of breakers can share it. It moves the
+/// breaker's own time (reset timeout, probe leases, elapsed times); the timeout of a running call belongs to its event loop.
+///
+/// Args:
+///     start: The first reading, in seconds, 0 or more; default 0.0.
+///
+/// Raises:
+///     ValueError: ``start`` is negative, NaN or infinite.
+///     TypeError: ``start`` is no number.
+#[pyclass(frozen, module = "switchgear.testing")]
+pub struct ManualClock(AtomicU64);
+
+#[pymethods]
+impl ManualClock {
+    #[new]
+    #[pyo3(signature = (start = None))]
+    fn new(start: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
+        Ok(Self(AtomicU64::new(start.map_or(Ok(0), |start| duration_ns("start", start))?)))
+    }
+
+    /// Move the clock forward.
+    ///
+    /// Args:
+    ///     seconds: How far, a float, an int or a ``timedelta``; 0 or more.
+    ///
+    /// Raises:
+    ///     ValueError: It is negative, NaN or infinite.
+    ///     TypeError: It is no duration.
+    fn advance(&self, seconds: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.0.fetch_add(duration_ns("seconds", seconds)?, Relaxed);
+        Ok(())
+    }
+
+    /// Return the reading in seconds.
+    #[allow(clippy::cast_precision_loss)] // exact up to 104 days, and to a nanosecond's fraction beyond
+    fn now(&self) -> f64 {
+        self.now_ns() as f64 / 1e9
+    }
+
+    /// Return the reading in nanoseconds.
+    fn now_ns(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+
+    fn __repr__(&self) -> String {
+        format!("ManualClock({:?})", self.now())
+    }
+}
+
+/// Nanoseconds of a duration as people write it; the error names the argument.
+fn duration_ns(name: &str, value: &Bound<'_, PyAny>) -> PyResult<u64> {
+    let seconds = if value.is_instance_of::<PyDelta>() {
+        value.call_method0("total_seconds")?.extract()?
+    } else if (value.is_instance_of::<PyFloat>() || value.is_instance_of::<PyInt>()) && !value.is_instance_of::<PyBool>() {
+        value.extract::<f64>()?
+    } else {
+        return Err(PyTypeError::new_err(format!("{name} must be a number of seconds or a timedelta, not {}", value.get_type().name()?)));
+    };
+    // Past this a sum of readings could wrap.
+    if !(0.0..=1e9).contains(&seconds) {
+        return Err(PyValueError::new_err(format!("{name} must be from 0 to 1,000,000,000 seconds, not {}", value.repr()?)));
+    }
+    #[allow(clippy::cast_sign_loss, clippy::cast_possible_truncation)] // checked just above
+    Ok((seconds * 1e9).round_ties_even() as u64)
+}

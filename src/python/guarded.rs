@@ -1,0 +1,318 @@
+//! The callable that the decorator returns: a function's stand-in that runs each call through the breaker.
+//!
+//! It is called through the vectorcall protocol, binds like a function, and forwards what it does not have itself to the
+//! function, so that `inspect` takes it for one.
+
+use std::ffi::{CStr, c_int, c_void};
+use std::mem::offset_of;
+use std::ptr::null_mut;
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+
+use super::Object;
+use super::boundary;
+use super::breaker::Breaker;
+use super::call::{self, Admission};
+use super::operation::{self, Kind};
+use super::verdict;
+use crate::breaker::{Outcome, Permit};
+
+/// The object.
+#[repr(C)]
+struct Guarded {
+    base: ffi::PyObject,
+    vectorcall: ffi::vectorcallfunc,
+    breaker: Object,
+    function: Object,
+    dict: Object,
+    weak_references: Object,
+}
+
+/// Run a callable through the breaker; `on_awaitable` says what to do with a result that has to be awaited.
+///
+/// # Safety
+/// As for a vectorcall of `callable`; `breaker` is a breaker.
+#[inline(always)]
+pub unsafe fn run(
+    py: Python<'_>,
+    breaker: Object,
+    callable: Object,
+    arguments: *const Object,
+    flags: usize,
+    names: Object,
+    on_awaitable: impl FnOnce(Python<'_>, Permit, Object) -> Object,
+) -> Object {
+    let permit = match verdict::admit(py, breaker) {
+        Ok(permit) => permit,
+        Err(refused) => {
+            verdict::raise_refusal(py, breaker, refused);
+            return null_mut();
+        }
+    };
+    // SAFETY: the caller's promise; `result` is owned.
+    unsafe {
+        let result = ffi::PyObject_Vectorcall(callable, arguments, flags, names);
+        if result.is_null() {
+            verdict::settle_raised(py, breaker, permit, None);
+            return null_mut();
+        }
+        match operation::kind(py, result) {
+            Kind::Value => {
+                if verdict::settle_value(py, breaker, permit, result) {
+                    return result;
+                }
+                ffi::Py_DECREF(result);
+                null_mut()
+            }
+            Kind::Awaitable => on_awaitable(py, permit, result),
+            Kind::Unprotected => {
+                let refusal = operation::refuse_unprotected(py, result);
+                ffi::Py_DECREF(result);
+                refusal.restore(py);
+                verdict::settle_raised(py, breaker, permit, Some(Outcome::Ignored));
+                null_mut()
+            }
+        }
+    }
+}
+
+unsafe extern "C" fn call_function(this: Object, arguments: *const Object, flags: usize, names: Object) -> Object {
+    boundary::enter(null_mut(), |py| {
+        let guarded: *mut Guarded = this.cast();
+        // SAFETY: the interpreter passes a live object of this class, which owns its fields, and a vectorcall's arguments.
+        unsafe {
+            let breaker = (*guarded).breaker;
+            run(py, breaker, (*guarded).function, arguments, flags, names, |py, permit, result| {
+                // What is awaited later is protected until then: the call holds the permit.
+                let call = call::of_awaitable(py, breaker, result, Admission::Given(permit));
+                ffi::Py_DECREF(result);
+                if call.is_null() {
+                    verdict::settle_raised(py, breaker, permit, Some(Outcome::Ignored));
+                }
+                call
+            })
+        }
+    })
+}
+
+unsafe extern "C" fn call_coroutine_function(this: Object, arguments: *const Object, flags: usize, names: Object) -> Object {
+    boundary::enter(null_mut(), |py| {
+        let guarded: *mut Guarded = this.cast();
+        // SAFETY: as in `call_function`.
+        unsafe {
+            let positional = flags & !ffi::PY_VECTORCALL_ARGUMENTS_OFFSET;
+            call::of_callable(py, (*guarded).breaker, (*guarded).function, arguments, positional, names)
+        }
+    })
+}
+
+unsafe extern "C" fn new(class: *mut ffi::PyTypeObject, arguments: Object, keywords: Object) -> Object {
+    boundary::enter(null_mut(), |py| {
+        // SAFETY: the interpreter passes a tuple, and a dictionary or null.
+        let (arguments, keywords) = unsafe {
+            (Borrowed::from_ptr(py, arguments).to_owned().cast_into_unchecked::<PyTuple>(), Borrowed::from_ptr_or_opt(py, keywords))
+        };
+        if keywords.is_some_and(|keywords| keywords.cast::<PyDict>().is_ok_and(|keywords| !keywords.is_empty())) {
+            PyTypeError::new_err("GuardedFunction() takes no keyword arguments").restore(py);
+            return null_mut();
+        }
+        match arguments.extract::<(Bound<'_, Breaker>, Bound<'_, PyAny>, bool)>() {
+            Err(error) => {
+                error.restore(py);
+                null_mut()
+            }
+            // SAFETY: the class is ours, so its allocator gives zeroed memory of our size; each field is written.
+            Ok((breaker, function, is_async)) => unsafe {
+                let allocate = (*class).tp_alloc.expect("a class made by PyType_FromSpec has an allocator");
+                let guarded: *mut Guarded = allocate(class, 0).cast();
+                if !guarded.is_null() {
+                    (*guarded).vectorcall = if is_async { call_coroutine_function } else { call_function };
+                    (*guarded).breaker = breaker.into_ptr();
+                    (*guarded).function = function.into_ptr();
+                }
+                guarded.cast()
+            },
+        }
+    })
+}
+
+unsafe extern "C" fn get_attribute(this: Object, name: Object) -> Object {
+    // SAFETY: the interpreter passes a live object of this class and a string.
+    unsafe {
+        let found = ffi::PyObject_GenericGetAttr(this, name);
+        if !found.is_null() || ffi::PyErr_ExceptionMatches(ffi::PyExc_AttributeError) == 0 {
+            return found;
+        }
+        ffi::PyErr_Clear();
+        let function = (*this.cast::<Guarded>()).function;
+        if function.is_null() { found } else { ffi::PyObject_GetAttr(function, name) }
+    }
+}
+
+unsafe extern "C" fn bind(this: Object, instance: Object, _: Object) -> Object {
+    // SAFETY: the interpreter passes a live object of this class, and an instance, None or null.
+    unsafe {
+        if instance.is_null() || instance == ffi::Py_None() {
+            ffi::Py_INCREF(this);
+            return this;
+        }
+        PyMethod_New(this, instance)
+    }
+}
+
+unsafe extern "C" fn represent(this: Object) -> Object {
+    boundary::enter(null_mut(), |py| {
+        // SAFETY: the interpreter passes a live object of this class, which owns its fields.
+        let (function, breaker) = unsafe {
+            let guarded: *mut Guarded = this.cast();
+            (Borrowed::from_ptr(py, (*guarded).function), Borrowed::from_ptr(py, (*guarded).breaker))
+        };
+        let text = function.repr().and_then(|function| Ok(format!("<{function} guarded by {}>", breaker.getattr("name")?.repr()?)));
+        match text.and_then(|text| Ok(text.into_pyobject(py)?)) {
+            Ok(text) => text.into_ptr(),
+            Err(error) => {
+                error.restore(py);
+                null_mut()
+            }
+        }
+    })
+}
+
+unsafe extern "C" fn reduce(this: Object, _: Object) -> Object {
+    // SAFETY: the interpreter passes a live object of this class. By name, like the function that it stands for.
+    unsafe { ffi::PyObject_GetAttrString(this, c"__qualname__".as_ptr()) }
+}
+
+unsafe extern "C" fn traverse(this: Object, visit: ffi::visitproc, argument: *mut c_void) -> c_int {
+    let guarded: *mut Guarded = this.cast();
+    // SAFETY: the collector passes a live object of this class.
+    unsafe {
+        let class = ffi::Py_TYPE(this).cast();
+        for object in [class, (*guarded).breaker, (*guarded).function, (*guarded).dict] {
+            if !object.is_null() {
+                let answer = visit(object, argument);
+                if answer != 0 {
+                    return answer;
+                }
+            }
+        }
+        0
+    }
+}
+
+unsafe extern "C" fn clear(this: Object) -> c_int {
+    let guarded: *mut Guarded = this.cast();
+    // SAFETY: the collector passes a live object of this class. The function and the dictionary can close a cycle; the breaker
+    // stays, so that the object can still be called by a finalizer.
+    unsafe {
+        let dict = std::mem::replace(&mut (*guarded).dict, null_mut());
+        ffi::Py_XDECREF(dict);
+    }
+    0
+}
+
+unsafe extern "C" fn dealloc(this: Object) {
+    let guarded: *mut Guarded = this.cast();
+    // SAFETY: the last reference is gone; the object owns its fields.
+    unsafe {
+        ffi::PyObject_GC_UnTrack(this.cast());
+        if !(*guarded).weak_references.is_null() {
+            ffi::PyObject_ClearWeakRefs(this);
+        }
+        let class = ffi::Py_TYPE(this);
+        let owned = [(*guarded).breaker, (*guarded).function, (*guarded).dict];
+        ffi::PyObject_GC_Del(this.cast());
+        for object in owned {
+            ffi::Py_XDECREF(object);
+        }
+        ffi::Py_DECREF(class.cast());
+    }
+}
+
+unsafe extern "C" {
+    // Neither is declared, or resolves, everywhere in pyo3-ffi.
+    fn PyMethod_New(function: Object, this: Object) -> Object;
+    fn PyVectorcall_Call(callable: Object, arguments: Object, keywords: Object) -> Object;
+}
+
+/// Make the class.
+pub fn class(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    let methods = Box::leak(Box::new([
+        method(c"__reduce__", ffi::PyMethodDefPointer { PyCFunction: reduce }, ffi::METH_NOARGS, c"Pickle by name."),
+        ffi::PyMethodDef::zeroed(),
+    ]));
+    let members = Box::leak(Box::new([
+        member(c"__vectorcalloffset__", offset_of!(Guarded, vectorcall)),
+        member(c"__dictoffset__", offset_of!(Guarded, dict)),
+        member(c"__weaklistoffset__", offset_of!(Guarded, weak_references)),
+        ffi::PyMemberDef::default(),
+    ]));
+    let getters = Box::leak(Box::new([
+        ffi::PyGetSetDef {
+            name: c"__dict__".as_ptr(),
+            get: Some(ffi::PyObject_GenericGetDict),
+            set: Some(ffi::PyObject_GenericSetDict),
+            doc: std::ptr::null(),
+            closure: null_mut(),
+        },
+        ffi::PyGetSetDef::default(),
+    ]));
+    let mut slots = [
+        slot(ffi::Py_tp_new, new as *mut c_void),
+        slot(ffi::Py_tp_call, PyVectorcall_Call as *mut c_void),
+        slot(ffi::Py_tp_dealloc, dealloc as *mut c_void),
+        slot(ffi::Py_tp_traverse, traverse as *mut c_void),
+        slot(ffi::Py_tp_clear, clear as *mut c_void),
+        slot(ffi::Py_tp_getattro, get_attribute as *mut c_void),
+        slot(ffi::Py_tp_descr_get, bind as *mut c_void),
+        slot(ffi::Py_tp_repr, represent as *mut c_void),
+        slot(ffi::Py_tp_methods, methods.as_mut_ptr().cast()),
+        slot(ffi::Py_tp_members, members.as_mut_ptr().cast()),
+        slot(ffi::Py_tp_getset, getters.as_mut_ptr().cast()),
+        slot(0, null_mut()),
+    ];
+    let flags = ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_HAVE_GC | ffi::Py_TPFLAGS_HAVE_VECTORCALL | ffi::Py_TPFLAGS_METHOD_DESCRIPTOR;
+    make_class(py, c"switchgear._native.GuardedFunction", size_of::<Guarded>(), flags, &mut slots)
+}
+
+/// A heap class from its slots.
+pub fn make_class<'py>(
+    py: Python<'py>,
+    name: &'static CStr,
+    size: usize,
+    flags: std::ffi::c_ulong,
+    slots: &mut [ffi::PyType_Slot],
+) -> PyResult<Bound<'py, PyAny>> {
+    let mut spec = ffi::PyType_Spec {
+        name: name.as_ptr(),
+        basicsize: c_int::try_from(size)?,
+        itemsize: 0,
+        flags: u32::try_from(flags)?,
+        slots: slots.as_mut_ptr(),
+    };
+    // SAFETY: name, methods and members live for ever; the slots end with a zero and are only read during the call.
+    unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyType_FromSpec(&raw mut spec)) }
+}
+
+/// One slot of a class.
+pub fn slot(number: c_int, function: *mut c_void) -> ffi::PyType_Slot {
+    ffi::PyType_Slot { slot: number, pfunc: function }
+}
+
+/// One method of a class.
+pub fn method(name: &'static CStr, function: ffi::PyMethodDefPointer, flags: c_int, doc: &'static CStr) -> ffi::PyMethodDef {
+    ffi::PyMethodDef { ml_name: name.as_ptr(), ml_meth: function, ml_flags: flags, ml_doc: doc.as_ptr() }
+}
+
+fn member(name: &'static CStr, offset: usize) -> ffi::PyMemberDef {
+    ffi::PyMemberDef {
+        name: name.as_ptr(),
+        type_code: ffi::Py_T_PYSSIZET,
+        offset: offset as ffi::Py_ssize_t,
+        flags: ffi::Py_READONLY,
+        doc: std::ptr::null(),
+    }
+}

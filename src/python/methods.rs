@@ -1,0 +1,217 @@
+//! The hot methods of the breaker, as raw method descriptors: `call`, `call_sync`, `acquire`, `try_acquire`.
+//!
+//! They are put onto the `PyO3` class when the module loads. The descriptor has checked `self` before it calls us.
+
+use std::ptr::null_mut;
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+use super::Object;
+use super::boundary;
+use super::breaker::Breaker;
+use super::call::{self, Admission};
+use super::guarded::{self, method};
+use super::operation::{self, Kind};
+use super::permit::Permit;
+use super::verdict::{self, Refused};
+
+/// `await breaker.call(operation, *args, **kwargs)`
+unsafe extern "C" fn call_(this: Object, arguments: *const Object, count: ffi::Py_ssize_t, names: Object) -> Object {
+    boundary::enter(null_mut(), |py| {
+        // SAFETY: the interpreter passes a breaker, `count` arguments, and one more for each of `names`.
+        unsafe {
+            if count < 1 {
+                return refuse_nothing(py, "call");
+            }
+            let operation = *arguments;
+            if ffi::PyCallable_Check(operation) != 0 {
+                return call::of_callable(py, this, operation, arguments.add(1), count as usize - 1, names);
+            }
+            call_awaitable(py, this, operation, count, names)
+        }
+    })
+}
+
+#[cold]
+unsafe fn call_awaitable(py: Python<'_>, this: Object, operation: Object, count: ffi::Py_ssize_t, names: Object) -> Object {
+    // SAFETY: as in `call_`.
+    unsafe {
+        if !matches!(operation::kind(py, operation), Kind::Awaitable) {
+            return refuse_type(py, "call", "a callable or an awaitable", operation);
+        }
+        if count > 1 || !names.is_null() {
+            PyTypeError::new_err("call() takes no further arguments after an awaitable").restore(py);
+            return null_mut();
+        }
+        call::of_awaitable(py, this, operation, Admission::Ask)
+    }
+}
+
+/// `breaker.call_sync(operation, *args, **kwargs)`
+unsafe extern "C" fn call_sync(this: Object, arguments: *const Object, count: ffi::Py_ssize_t, names: Object) -> Object {
+    boundary::enter(null_mut(), |py| {
+        // SAFETY: as in `call_`.
+        unsafe {
+            if count < 1 {
+                return refuse_nothing(py, "call_sync");
+            }
+            let operation = *arguments;
+            if ffi::PyCallable_Check(operation) == 0 {
+                return refuse_type(py, "call_sync", "a callable", operation);
+            }
+            // The place before the operation's arguments is our own operation's: free to be used while it runs.
+            let flags = (count as usize - 1) | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET;
+            guarded::run(py, this, operation, arguments.add(1), flags, names, |py, permit, result| {
+                let refusal = operation::refuse_awaitable(py, result);
+                ffi::Py_DECREF(result);
+                refusal.restore(py);
+                verdict::settle_raised(py, this, permit, Some(crate::breaker::Outcome::Ignored));
+                null_mut()
+            })
+        }
+    })
+}
+
+/// `breaker.acquire()`
+unsafe extern "C" fn acquire(this: Object, _: Object) -> Object {
+    boundary::enter(null_mut(), |py| match verdict::admit(py, this) {
+        Ok(permit) => Permit::hand_out(py, this, permit),
+        Err(refused) => {
+            verdict::raise_refusal(py, this, refused);
+            null_mut()
+        }
+    })
+}
+
+/// `breaker.try_acquire()`
+unsafe extern "C" fn try_acquire(this: Object, _: Object) -> Object {
+    boundary::enter(null_mut(), |py| match verdict::admit(py, this) {
+        Ok(permit) => Permit::hand_out(py, this, permit),
+        // SAFETY: None is immortal for our purposes, and owned by the caller from here.
+        Err(Refused::Rejected(_)) => unsafe {
+            ffi::Py_INCREF(ffi::Py_None());
+            ffi::Py_None()
+        },
+        Err(refused) => {
+            verdict::raise_refusal(py, this, refused);
+            null_mut()
+        }
+    })
+}
+
+/// `breaker._timed(awaitable)`
+unsafe extern "C" fn timed(this: Object, awaitable: Object) -> Object {
+    boundary::enter(null_mut(), |py| {
+        // SAFETY: the interpreter passes a breaker and one argument.
+        unsafe {
+            if matches!(operation::kind(py, awaitable), Kind::Awaitable) {
+                call::of_awaitable(py, this, awaitable, Admission::None)
+            } else {
+                refuse_type(py, "_timed", "an awaitable", awaitable)
+            }
+        }
+    })
+}
+
+#[cold]
+fn refuse_nothing(py: Python<'_>, method: &str) -> Object {
+    PyTypeError::new_err(format!("{method}() needs an operation as its first argument")).restore(py);
+    null_mut()
+}
+
+#[cold]
+unsafe fn refuse_type(py: Python<'_>, method: &str, wanted: &str, operation: Object) -> Object {
+    // SAFETY: `operation` is a live object.
+    let class = unsafe { Borrowed::from_ptr(py, operation) }.get_type();
+    let class = class.name().map_or_else(|_| String::from("?"), |name| name.to_string());
+    PyTypeError::new_err(format!("{method}() needs {wanted}, not {class}")).restore(py);
+    null_mut()
+}
+
+/// Put the methods onto the class.
+pub fn attach(py: Python<'_>) -> PyResult<()> {
+    let fast = |function| ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: function };
+    let plain = |function| ffi::PyMethodDefPointer { PyCFunction: function };
+    let with_keywords = ffi::METH_FASTCALL | ffi::METH_KEYWORDS;
+    let methods = Box::leak(Box::new([
+        method(c"call", fast(call_), with_keywords, CALL),
+        method(c"call_sync", fast(call_sync), with_keywords, CALL_SYNC),
+        method(c"acquire", plain(acquire), ffi::METH_NOARGS, ACQUIRE),
+        method(c"try_acquire", plain(try_acquire), ffi::METH_NOARGS, TRY_ACQUIRE),
+        method(c"_timed", plain(timed), ffi::METH_O, TIMED),
+    ]));
+    let class = py.get_type::<Breaker>();
+    for definition in methods {
+        // SAFETY: the class is a type, the definition lives for ever, and the descriptor is a new reference.
+        let (name, descriptor) = unsafe {
+            let descriptor = ffi::PyDescr_NewMethod(class.as_type_ptr(), definition);
+            (std::ffi::CStr::from_ptr(definition.ml_name), Bound::from_owned_ptr_or_err(py, descriptor)?)
+        };
+        class.setattr(name.to_string_lossy().as_ref(), descriptor)?;
+    }
+    Ok(())
+}
+
+const CALL: &std::ffi::CStr = c"call($self, operation, /, *args, **kwargs)
+--
+
+Return an awaitable that runs one operation through the breaker.
+
+Admission happens when the result is first driven, not here. A cancelled call is ignored: neither a success nor a failure.
+The configured timeout covers what can be interrupted: from the operation's first suspension to its end.
+
+Args:
+    operation: A callable, async or not, called with the arguments; or an awaitable. Of a rejected call a coroutine is
+        closed, a Future or Task left alone.
+    *args: For the callable.
+    **kwargs: For the callable.
+
+Returns:
+    An awaitable for one use. It gives the operation's result.
+
+Raises:
+    TypeError: There is no operation, it is neither callable nor awaitable, or it returned a generator (when awaited).
+    CircuitOpenError: The breaker rejected the call (when awaited).
+    CallTimeoutError: The call took longer than ``config.timeout`` seconds (when awaited).
+    RuntimeError: The call, or the coroutine, was awaited before (when awaited).
+";
+
+const CALL_SYNC: &std::ffi::CStr = c"call_sync($self, operation, /, *args, **kwargs)
+--
+
+Run one callable through the breaker and return its result.
+
+A synchronous call cannot be interrupted, so the timeout does not apply to it.
+
+Args:
+    operation: A callable that returns a value, not an awaitable.
+    *args: For the callable.
+    **kwargs: For the callable.
+
+Raises:
+    TypeError: There is no operation, it is not callable, or it returned an awaitable or a generator.
+    CircuitOpenError: The breaker rejected the call.
+";
+
+const ACQUIRE: &std::ffi::CStr = c"acquire($self, /)
+--
+
+Return a permit for one call, to be settled by ``success()``, ``failure()`` or ``release()``; dropped, it is released.
+
+Raises:
+    CircuitOpenError: The breaker rejected the call.
+";
+
+const TRY_ACQUIRE: &std::ffi::CStr = c"try_acquire($self, /)
+--
+
+Return a permit for one call, or None where the breaker rejects it: no exception on the fast path.
+";
+
+const TIMED: &std::ffi::CStr = c"_timed($self, awaitable, /)
+--
+
+Run an awaitable under the breaker's timeout, without a permit or a verdict: one step of something that has one.
+";

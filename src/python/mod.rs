@@ -1,0 +1,44 @@
+//! The bindings: they convert and drive, and decide nothing.
+//!
+//! A call travels one way: [`methods`] (or [`guarded`], for a decorated function) → [`call`], the awaitable → [`verdict`],
+//! which asks the core and tells it → the answer. [`timer`] joins only when the operation suspends.
+//!
+//! What is hot is raw `pyo3::ffi`, in `boundary`, `methods`, `call`, `guarded`, `timer` and `verdict`; everything else is ordinary
+//! `PyO3`. All raw code runs attached to the interpreter; an [`Object`] is borrowed unless a comment says that it is owned.
+
+mod boundary;
+mod breaker;
+mod call;
+mod clock;
+mod guarded;
+mod known;
+mod methods;
+mod operation;
+mod permit;
+mod timer;
+mod verdict;
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+/// A Python object, as the C API passes it.
+type Object = *mut ffi::PyObject;
+
+#[pymodule(gil_used = false)]
+fn _native(py: Python<'_>, module: &Bound<'_, PyModule>) -> PyResult<()> {
+    known::load(py)?;
+    module.add_class::<breaker::Breaker>()?;
+    module.add_class::<permit::Permit>()?;
+    module.add_class::<clock::ManualClock>()?;
+    methods::attach(py)?;
+    module.add("Call", call::class(py)?)?;
+    module.add("GuardedFunction", guarded::class(py)?)?;
+
+    let build = PyDict::new(py);
+    build.set_item("version", env!("CARGO_PKG_VERSION"))?;
+    build.set_item("rustc", env!("SWITCHGEAR_RUSTC"))?;
+    build.set_item("profile", env!("SWITCHGEAR_PROFILE"))?;
+    build.set_item("pyo3", "0.30")?;
+    module.add("BUILD_INFO", build)
+}

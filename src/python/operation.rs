@@ -1,0 +1,146 @@
+//! What an operation turned out to be: a value, something to await, or something that no call can protect.
+
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyTuple;
+
+use super::Object;
+
+/// What a call returned.
+pub enum Kind {
+    /// An ordinary value.
+    Value,
+    /// A coroutine, a future, anything else that `await` takes.
+    Awaitable,
+    /// Something that goes on working after the call: a generator, or a context manager made from one.
+    Unprotected,
+}
+
+/// Say what `object` is. Values of builtin types, the usual case, are told by one field of their class.
+#[inline(always)]
+pub fn kind(py: Python<'_>, object: Object) -> Kind {
+    // SAFETY: `object` is a live object, so its class is.
+    unsafe { if (*ffi::Py_TYPE(object)).tp_as_async.is_null() { Kind::Value } else { kind_by_class(py, object) } }
+}
+
+#[inline(never)]
+fn kind_by_class(py: Python<'_>, object: Object) -> Kind {
+    // SAFETY: `object` is a live object, and its class has the async slots: `kind` looked.
+    unsafe {
+        let class = ffi::Py_TYPE(object);
+        if (*(*class).tp_as_async).am_await.is_some() {
+            return Kind::Awaitable;
+        }
+        if class == &raw mut ffi::PyGen_Type {
+            return if is_iterable_coroutine(py, object) { Kind::Awaitable } else { Kind::Unprotected };
+        }
+        if class == &raw mut ffi::PyAsyncGen_Type || is_generator_manager(py, object) { Kind::Unprotected } else { Kind::Value }
+    }
+}
+
+/// A generator made by `@types.coroutine`: it may be awaited, though its class has no `__await__`.
+fn is_iterable_coroutine(py: Python<'_>, generator: Object) -> bool {
+    const CO_ITERABLE_COROUTINE: u32 = 0x100;
+    // SAFETY: `generator` is a live object.
+    let generator = unsafe { Borrowed::from_ptr(py, generator) };
+    let flags = generator.getattr("gi_code").and_then(|code| code.getattr("co_flags")).and_then(|flags| flags.extract::<u32>());
+    flags.is_ok_and(|flags| flags & CO_ITERABLE_COROUTINE != 0)
+}
+
+/// What `@contextmanager` and `@asynccontextmanager` functions return: their work begins after the call.
+fn is_generator_manager(py: Python<'_>, object: Object) -> bool {
+    static CLASSES: PyOnceLock<Py<PyTuple>> = PyOnceLock::new();
+    let classes = CLASSES.get_or_try_init(py, || -> PyResult<_> {
+        let contextlib = py.import("contextlib")?;
+        let classes = (contextlib.getattr("_GeneratorContextManager")?, contextlib.getattr("_AsyncGeneratorContextManager")?);
+        Ok(classes.into_pyobject(py)?.unbind())
+    });
+    // SAFETY: `object` is a live object.
+    let object = unsafe { Borrowed::from_ptr(py, object) };
+    classes.and_then(|classes| object.is_instance(classes.bind(py))).unwrap_or(false)
+}
+
+/// The refusal of an [`Kind::Unprotected`] result.
+#[cold]
+pub fn refuse_unprotected(py: Python<'_>, object: Object) -> PyErr {
+    // SAFETY: `object` is a live object.
+    let class = unsafe { Borrowed::from_ptr(py, object) }.get_type();
+    PyTypeError::new_err(format!(
+        "the operation returned a {}, which does its work after the call; decorate the function with the breaker, or use guard()",
+        class.name().map_or_else(|_| String::from("generator"), |name| name.to_string())
+    ))
+}
+
+/// The refusal of an awaitable where nothing will await it; a coroutine is closed, so that it does not complain as well.
+#[cold]
+pub fn refuse_awaitable(py: Python<'_>, object: Object) -> PyErr {
+    close_coroutine(py, object);
+    // SAFETY: `object` is a live object.
+    let class = unsafe { Borrowed::from_ptr(py, object) }.get_type();
+    PyTypeError::new_err(format!(
+        "call_sync got an operation that returns a {}, which has to be awaited; use `await breaker.call(...)`",
+        class.name().map_or_else(|_| String::from("coroutine"), |name| name.to_string())
+    ))
+}
+
+/// Close a coroutine that will not run. Futures and tasks run by themselves and are left alone.
+#[cold]
+pub fn close_coroutine(py: Python<'_>, object: Object) {
+    // SAFETY: `object` is a live object.
+    unsafe {
+        let class = ffi::Py_TYPE(object);
+        let ours = class == super::call::class_ptr();
+        if !(ours || class == &raw mut ffi::PyCoro_Type || class == &raw mut ffi::PyGen_Type) {
+            return;
+        }
+        let object = Borrowed::from_ptr(py, object);
+        if let Err(error) = object.call_method0("close") {
+            error.write_unraisable(py, Some(&object));
+        }
+    }
+}
+
+/// The iterator that drives an awaitable: an owned reference, or null with an exception set.
+///
+/// # Safety
+/// `object` is a live object of [`Kind::Awaitable`].
+pub unsafe fn iterator(py: Python<'_>, object: Object) -> Object {
+    // SAFETY: the caller's promise; the slots are checked before use.
+    unsafe {
+        let class = ffi::Py_TYPE(object);
+        if class == &raw mut ffi::PyCoro_Type || class == &raw mut ffi::PyGen_Type {
+            ffi::Py_INCREF(object);
+            return object;
+        }
+        let slots = (*class).tp_as_async;
+        let Some(am_await) = (if slots.is_null() { None } else { (*slots).am_await }) else {
+            PyTypeError::new_err("the operation is neither callable nor awaitable").restore(py);
+            return std::ptr::null_mut();
+        };
+        let iterator = am_await(object);
+        if !iterator.is_null() && (*ffi::Py_TYPE(iterator)).tp_iternext.is_none() {
+            ffi::Py_DECREF(iterator);
+            PyTypeError::new_err("__await__() returned no iterator").restore(py);
+            return std::ptr::null_mut();
+        }
+        iterator
+    }
+}
+
+/// An error if a coroutine has run before, and so cannot be run as a call of its own.
+pub fn check_fresh(py: Python<'_>, object: Object) -> PyResult<()> {
+    // SAFETY: `object` is a live object.
+    let object = unsafe {
+        if ffi::Py_TYPE(object) != &raw mut ffi::PyCoro_Type {
+            return Ok(());
+        }
+        Borrowed::from_ptr(py, object)
+    };
+    let started = object.getattr("cr_running")?.is_truthy()? || object.getattr("cr_suspended")?.is_truthy()?;
+    if started || object.getattr("cr_frame")?.is_none() {
+        return Err(PyRuntimeError::new_err("cannot call through a coroutine that was already awaited"));
+    }
+    Ok(())
+}

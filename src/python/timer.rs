@@ -1,0 +1,417 @@
+//! The timeout of awaited calls: armed when an operation first suspends, so that a call that never does pays nothing.
+//!
+//! All calls with the same timeout on one loop end in the order in which they were armed. So their alarms form a queue, linked
+//! through the calls themselves, and one `call_at` of the loop stands for the whole queue: it is set for the alarm at the head, and
+//! when it comes, for the head that is there then. Joining and leaving are O(1); no timer handle is made per call.
+//!
+//! What an alarm does is what `asyncio.timeout` does, step by step: `task.cancel()` at the deadline, and on the way out
+//! `task.uncancel()`; the `CancelledError` is ours only if nobody else has asked for a cancellation, too.
+//!
+//! Queues are found by (loop, duration). A queue is kept alive by its loop's timer handle and by its alarms, not by the index.
+//! It leaves the index when it has drained; one whose loop is gone, when the next queue is made.
+
+use std::collections::BTreeMap;
+use std::ptr::null_mut;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use pyo3::exceptions::{PyAttributeError, PyRuntimeError};
+use pyo3::ffi;
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyString, PyWeakrefMethods, PyWeakrefReference};
+
+use super::Object;
+
+/// A call's place in a queue. It lies inside the call's own object, so it never moves.
+pub struct Alarm {
+    previous: *mut Alarm,
+    next: *mut Alarm,
+    /// Owned while armed or rung; null otherwise.
+    queue: Object,
+    /// Owned while armed or rung; null otherwise.
+    task: Object,
+    /// On the loop's clock, in seconds.
+    deadline: f64,
+    /// How often the task had been asked to cancel when the alarm was set.
+    cancelling: i64,
+    stage: Stage,
+}
+
+/// Where an alarm is in its life.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Not set.
+    Idle,
+    /// In a queue.
+    Armed,
+    /// The deadline came, and the task was asked to cancel.
+    Rung,
+}
+
+/// What an alarm found when its call ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// The call ended in time.
+    InTime,
+    /// The deadline had come, and no other cancellation is pending: a `CancelledError` is the alarm's own.
+    TimedOut,
+    /// The deadline had come, and somebody else wants the task cancelled, too.
+    TimedOutAndCancelled,
+}
+
+impl Alarm {
+    /// An alarm that is not set.
+    pub const fn new() -> Self {
+        Self {
+            previous: null_mut(),
+            next: null_mut(),
+            queue: null_mut(),
+            task: null_mut(),
+            deadline: 0.0,
+            cancelling: 0,
+            stage: Stage::Idle,
+        }
+    }
+
+    /// Where it is in its life.
+    #[inline(always)]
+    pub fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// Visit what the alarm owns, for the garbage collector.
+    pub fn owned(&self) -> [Object; 2] {
+        [self.queue, self.task]
+    }
+}
+
+/// Set an alarm for the current task, `duration` seconds from now; `yielded` is what the operation suspended with.
+///
+/// # Safety
+/// `alarm` is idle, does not move, and is disarmed before its memory goes.
+pub unsafe fn arm(py: Python<'_>, alarm: *mut Alarm, duration: f64, yielded: Object) -> PyResult<()> {
+    let asyncio = Asyncio::get(py)?;
+    let running = asyncio.running_loop(py, yielded)?;
+    let task = asyncio.current_task(&running)?;
+    let cancelling = task.call_method0(&asyncio.cancelling)?.extract()?;
+    let queue = Queue::of(&running, duration)?;
+    let now = queue.get().time.bind(py).call0()?.extract::<f64>()?;
+    // SAFETY: the caller's promise; the alarm is in no queue yet, so nobody else looks at it.
+    let must_set_timer = unsafe {
+        (*alarm).deadline = now + duration;
+        (*alarm).cancelling = cancelling;
+        (*alarm).stage = Stage::Armed;
+        (*alarm).task = task.into_ptr();
+        (*alarm).queue = queue.as_ptr();
+        ffi::Py_INCREF((*alarm).queue);
+        queue.get().line().push(alarm)
+    };
+    if must_set_timer {
+        if let Err(error) = Queue::set_timer(&queue, now + duration) {
+            queue.get().line().timer = None;
+            // SAFETY: it was armed just above.
+            unsafe { disarm(alarm) };
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// Take an alarm out of its queue, if it is set, and let go of what it owned.
+///
+/// # Safety
+/// `alarm` was armed by [`arm`] or is idle. Drops references, so Python code may run, after the alarm is idle again.
+pub unsafe fn disarm(alarm: *mut Alarm) {
+    // SAFETY: the caller's promise; an alarm that is set owns a queue and a task.
+    unsafe {
+        if (*alarm).stage == Stage::Idle {
+            return;
+        }
+        let (queue, task) = ((*alarm).queue, (*alarm).task);
+        {
+            let py = Python::assume_attached();
+            let queue = Borrowed::from_ptr(py, queue).cast_unchecked::<Queue>();
+            let mut line = queue.get().line();
+            if (*alarm).stage == Stage::Armed {
+                line.unlink(alarm);
+            }
+            (*alarm).stage = Stage::Idle;
+        }
+        (*alarm).queue = null_mut();
+        (*alarm).task = null_mut();
+        ffi::Py_DECREF(queue);
+        ffi::Py_DECREF(task);
+    }
+}
+
+/// The call has ended: say how it stands with its deadline, and disarm.
+///
+/// # Safety
+/// As for [`disarm`]. An exception that is set stays set.
+#[inline]
+pub unsafe fn end(py: Python<'_>, alarm: *mut Alarm) -> Ended {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let ended = if (*alarm).stage == Stage::Rung { uncancel(py, alarm) } else { Ended::InTime };
+        disarm(alarm);
+        ended
+    }
+}
+
+#[cold]
+unsafe fn uncancel(py: Python<'_>, alarm: *mut Alarm) -> Ended {
+    let pending = PyErr::take(py);
+    // SAFETY: a rung alarm owns its task.
+    let (task, before) = unsafe { (Borrowed::from_ptr(py, (*alarm).task), (*alarm).cancelling) };
+    let left = task.call_method0("uncancel").and_then(|left| left.extract::<i64>());
+    if let Some(error) = pending {
+        error.restore(py);
+    }
+    // A task whose `uncancel` fails is no task; its cancellation is then left to whoever asked for it.
+    if left.is_ok_and(|left| left <= before) { Ended::TimedOut } else { Ended::TimedOutAndCancelled }
+}
+
+/// The alarms of one loop and one duration, in the order of their deadlines; called by the loop when the first is due.
+#[pyclass(frozen, weakref, module = "switchgear._native")]
+struct Queue {
+    running: Py<PyAny>,
+    /// `loop.time`
+    time: Py<PyAny>,
+    duration: u64,
+    line: Mutex<Line>,
+}
+
+/// What a queue's lock guards. It is held for a few pointer writes, never while Python runs.
+struct Line {
+    head: *mut Alarm,
+    tail: *mut Alarm,
+    /// The loop time that the loop's timer is set for.
+    timer: Option<f64>,
+}
+
+// SAFETY: the pointers lead to alarms that leave the line, under its lock, before their memory goes.
+unsafe impl Send for Line {}
+
+impl Line {
+    /// Join at the end. True: no timer is set yet, and the caller has to set one.
+    unsafe fn push(&mut self, alarm: *mut Alarm) -> bool {
+        // SAFETY: `alarm` is live and in no line; `tail`, where there is one, is live, since it is in this line.
+        unsafe {
+            (*alarm).previous = self.tail;
+            (*alarm).next = null_mut();
+            if self.tail.is_null() {
+                self.head = alarm;
+            } else {
+                (*self.tail).next = alarm;
+            }
+            self.tail = alarm;
+            let deadline = (*alarm).deadline;
+            let must_set_timer = self.timer.is_none();
+            self.timer.get_or_insert(deadline);
+            must_set_timer
+        }
+    }
+
+    unsafe fn unlink(&mut self, alarm: *mut Alarm) {
+        // SAFETY: `alarm` is in this line, so its neighbours are live.
+        unsafe {
+            let (previous, next) = ((*alarm).previous, (*alarm).next);
+            if previous.is_null() {
+                self.head = next;
+            } else {
+                (*previous).next = next;
+            }
+            if next.is_null() {
+                self.tail = previous;
+            } else {
+                (*next).previous = previous;
+            }
+            (*alarm).previous = null_mut();
+            (*alarm).next = null_mut();
+        }
+    }
+
+    /// Take the first alarm out if its deadline is `now` or earlier; its task, owned, is to be cancelled.
+    fn pop_due(&mut self, now: f64) -> Option<Object> {
+        let alarm = self.head;
+        // SAFETY: the head is in this line, so it is live; an armed alarm owns its task.
+        unsafe {
+            if alarm.is_null() || (*alarm).deadline > now {
+                return None;
+            }
+            self.unlink(alarm);
+            (*alarm).stage = Stage::Rung;
+            ffi::Py_INCREF((*alarm).task);
+            Some((*alarm).task)
+        }
+    }
+}
+
+type Index = BTreeMap<(usize, u64), Py<PyWeakrefReference>>;
+
+/// Where the queues are found. Locked for a look-up or an insertion, never while Python runs.
+static INDEX: Mutex<Index> = Mutex::new(BTreeMap::new());
+
+fn index() -> MutexGuard<'static, Index> {
+    INDEX.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Queue {
+    /// The queue of this loop and duration.
+    fn of<'py>(running: &Bound<'py, PyAny>, duration: f64) -> PyResult<Bound<'py, Self>> {
+        let py = running.py();
+        let key = (running.as_ptr() as usize, duration.to_bits());
+        let found = index().get(&key).map(|queue| queue.clone_ref(py));
+        // A dead reference can only be that of an earlier loop at the same address.
+        if let Some(queue) = found.and_then(|queue| queue.bind(py).upgrade()) {
+            // SAFETY: only queues are put into the index.
+            return Ok(unsafe { queue.cast_into_unchecked() });
+        }
+        Self::make(running, duration.to_bits())
+    }
+
+    #[cold]
+    fn make<'py>(running: &Bound<'py, PyAny>, duration: u64) -> PyResult<Bound<'py, Self>> {
+        let py = running.py();
+        let queue = Self {
+            running: running.clone().unbind(),
+            time: running.getattr("time")?.unbind(),
+            duration,
+            line: Mutex::new(Line { head: null_mut(), tail: null_mut(), timer: None }),
+        };
+        let key = queue.key();
+        let queue = Bound::new(py, queue)?;
+        let reference = PyWeakrefReference::new(queue.as_any())?.unbind();
+        // What falls out of the index is dropped after the lock: its owner's finalizers are Python code.
+        let known: Vec<_> = index().iter().map(|(key, reference)| (*key, reference.clone_ref(py))).collect();
+        let mut dropped = Vec::new();
+        for (key, reference) in known {
+            if reference.bind(py).upgrade().is_none() {
+                dropped.extend(index().remove(&key));
+            }
+        }
+        dropped.extend(index().insert(key, reference));
+        Ok(queue)
+    }
+
+    fn key(&self) -> (usize, u64) {
+        (self.running.as_ptr() as usize, self.duration)
+    }
+
+    fn line(&self) -> MutexGuard<'_, Line> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Have the loop call the queue at `when`.
+    #[cold]
+    fn set_timer(this: &Bound<'_, Self>, when: f64) -> PyResult<()> {
+        let py = this.py();
+        let keywords = PyDict::new(py);
+        // An empty context: the timer outlives the call that set it, and must not keep that call's variables alive.
+        keywords.set_item("context", Asyncio::get(py)?.context.bind(py).call0()?)?;
+        this.get().running.bind(py).call_method("call_at", (when, this), Some(&keywords)).map(drop)
+    }
+}
+
+#[pymethods]
+impl Queue {
+    /// The loop's timer has come: cancel what is due, and set the timer for what is first then.
+    fn __call__(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let queue = this.get();
+        let now = queue.time.bind(py).call0()?.extract::<f64>()?;
+        // The loop may round; what the timer was set for has come when the loop says so.
+        let now = queue.line().timer.map_or(now, |when| when.max(now));
+        loop {
+            let due = queue.line().pop_due(now);
+            let Some(task) = due else { break };
+            // SAFETY: `pop_due` hands over an owned reference.
+            let task = unsafe { Bound::from_owned_ptr(py, task) };
+            if let Err(error) = task.call_method0("cancel") {
+                error.write_unraisable(py, Some(&task));
+            }
+        }
+        let next = {
+            let mut line = queue.line();
+            // SAFETY: the head is in the line, so it is live.
+            line.timer = unsafe { line.head.as_ref() }.map(|head| head.deadline);
+            line.timer
+        };
+        match next {
+            Some(when) => Self::set_timer(this, when),
+            None => {
+                let drained = index().remove(&queue.key());
+                drop(drained);
+                Ok(())
+            }
+        }
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        // Loop → timer handle → queue → loop: the handle is what the collector clears.
+        visit.call(&self.running)?;
+        visit.call(&self.time)
+    }
+}
+
+/// What asyncio is asked, found once.
+struct Asyncio {
+    future: Py<PyAny>,
+    task: Py<PyAny>,
+    running_loop: Py<PyAny>,
+    /// `_asyncio.current_task`, or before 3.12, where that is a Python function, the dictionary that it reads.
+    current_task: Result<Py<PyAny>, Py<PyDict>>,
+    context: Py<PyAny>,
+    loop_of: Py<PyString>,
+    cancelling: Py<PyString>,
+}
+
+impl Asyncio {
+    fn get(py: Python<'_>) -> PyResult<&Self> {
+        static ASYNCIO: PyOnceLock<Asyncio> = PyOnceLock::new();
+        ASYNCIO.get_or_try_init(py, || {
+            py.import("asyncio")?;
+            let module = py.import("_asyncio")?;
+            let current_task = match module.getattr("current_task") {
+                Ok(function) => Ok(function.unbind()),
+                Err(error) if error.is_instance_of::<PyAttributeError>(py) => Err(module.getattr("_current_tasks")?.cast_into()?.unbind()),
+                Err(error) => return Err(error),
+            };
+            Ok(Self {
+                future: module.getattr("Future")?.unbind(),
+                task: module.getattr("Task")?.unbind(),
+                running_loop: module.getattr("_get_running_loop")?.unbind(),
+                current_task,
+                context: py.import("contextvars")?.getattr("Context")?.unbind(),
+                loop_of: PyString::intern(py, "_loop").unbind(),
+                cancelling: PyString::intern(py, "cancelling").unbind(),
+            })
+        })
+    }
+
+    /// The running loop. A future that was yielded knows it, and answers faster than asyncio itself.
+    fn running_loop<'py>(&self, py: Python<'py>, yielded: Object) -> PyResult<Bound<'py, PyAny>> {
+        // SAFETY: `yielded` is a live object.
+        let (class, yielded) = unsafe { (ffi::Py_TYPE(yielded).cast(), Borrowed::from_ptr(py, yielded)) };
+        if class == self.future.as_ptr() || class == self.task.as_ptr() {
+            return yielded.getattr(&self.loop_of);
+        }
+        let running = self.running_loop.bind(py).call0()?;
+        if running.is_none() { Err(no_task()) } else { Ok(running) }
+    }
+
+    fn current_task<'py>(&self, running: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let py = running.py();
+        let task = match &self.current_task {
+            Ok(function) => Some(function.bind(py).call1((running,))?),
+            Err(tasks) => tasks.bind(py).get_item(running)?,
+        };
+        task.filter(|task| !task.is_none()).ok_or_else(no_task)
+    }
+}
+
+#[cold]
+fn no_task() -> PyErr {
+    PyRuntimeError::new_err("a call with a timeout suspended outside an asyncio task; run it inside one, or configure timeout=None")
+}

@@ -1,0 +1,244 @@
+//! Admission and verdicts: asks the core, tells it, and turns what it answers into Python's exceptions and callbacks.
+
+use pyo3::exceptions::PyBaseException;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+
+use super::Object;
+use super::breaker::Breaker;
+use super::known::{self, known, raw};
+use crate::breaker::{Change, Outcome, Permit, Rejected, State};
+
+/// The breaker that `this`, a Python object, is.
+///
+/// # Safety
+/// `this` is an instance of [`Breaker`], and outlives `'a`.
+#[inline(always)]
+pub unsafe fn breaker_of<'a>(py: Python<'a>, this: Object) -> &'a Breaker {
+    // SAFETY: the caller's promise; the class is frozen, so a shared reference needs no borrow flag.
+    unsafe { Borrowed::from_ptr(py, this).cast_unchecked::<Breaker>().get() }
+}
+
+/// A call that was not admitted: without an exception yet, so that `try_acquire` need not make one.
+pub enum Refused {
+    /// The breaker rejected it.
+    Rejected(Rejected),
+    /// A listener ended it with an exception that is no `Exception`; the permit was given back.
+    Interrupted(PyErr),
+}
+
+/// Ask to make a call.
+#[inline(always)]
+pub fn admit(py: Python<'_>, this: Object) -> Result<Permit, Refused> {
+    // SAFETY: all our callers hold a breaker, as their own `self` or as a field that their constructor checked.
+    let breaker = unsafe { breaker_of(py, this) };
+    let (verdict, change) = breaker.core.acquire(|| breaker.now_ns());
+    if let Some(change) = change {
+        return admit_and_announce(py, this, verdict, change);
+    }
+    verdict.map_err(Refused::Rejected)
+}
+
+#[cold]
+fn admit_and_announce(py: Python<'_>, this: Object, verdict: Result<Permit, Rejected>, change: Change) -> Result<Permit, Refused> {
+    // SAFETY: as in `admit`.
+    let (object, breaker) = unsafe { (Borrowed::from_ptr(py, this), breaker_of(py, this)) };
+    if let Err(error) = announce(&object, change) {
+        if let Ok(permit) = verdict {
+            breaker.core.settle(permit, Outcome::Ignored, || breaker.now_ns());
+        }
+        return Err(Refused::Interrupted(error));
+    }
+    verdict.map_err(Refused::Rejected)
+}
+
+/// Raise what a refusal means to a caller.
+#[cold]
+pub fn raise_refusal(py: Python<'_>, this: Object, refused: Refused) {
+    match refused {
+        Refused::Interrupted(error) => error.restore(py),
+        Refused::Rejected(rejected) => raise_open(py, this, rejected),
+    }
+}
+
+/// Raise a fresh `CircuitOpenError`. Its `args` are all it has, and its text is made when somebody reads it; so it is built by
+/// `BaseException.__new__` alone, without a Python frame.
+fn raise_open(py: Python<'_>, this: Object, rejected: Rejected) {
+    // SAFETY: as in `admit`.
+    let breaker = unsafe { breaker_of(py, this) };
+    let class = raw(&known().open_error);
+    let last_failure = breaker.last_failure(py).map_or_else(|| py.None(), Py::into_any);
+    // SAFETY: every pointer is a live object of the type that its call wants; PyTuple_Pack takes references of its own, and
+    // what is owned here is released here.
+    unsafe {
+        let retry_after = ffi::PyFloat_FromDouble(seconds(rejected.retry_after_ns));
+        if retry_after.is_null() {
+            return;
+        }
+        let args = ffi::PyTuple_Pack(4, raw(&breaker.name), raw(known::state(rejected.state)), retry_after, last_failure.as_ptr());
+        ffi::Py_DECREF(retry_after);
+        if args.is_null() {
+            return;
+        }
+        let base = ffi::PyExc_BaseException.cast::<ffi::PyTypeObject>();
+        let new = (*base).tp_new.expect("BaseException has a constructor");
+        let error = new(class.cast(), args, std::ptr::null_mut());
+        ffi::Py_DECREF(args);
+        if !error.is_null() {
+            ffi::PyErr_SetObject(class, error);
+            ffi::Py_DECREF(error);
+        }
+    }
+}
+
+#[allow(clippy::cast_precision_loss)] // seconds for people; exact up to 104 days
+fn seconds(ns: Option<u64>) -> f64 {
+    ns.map_or(f64::INFINITY, |ns| ns as f64 / 1e9)
+}
+
+/// Settle a call that returned `value`. False: a Python exception is set instead (of `is_failure`, or of a listener).
+#[inline(always)]
+pub fn settle_value(py: Python<'_>, this: Object, permit: Permit, value: Object) -> bool {
+    // SAFETY: as in `admit`.
+    let breaker = unsafe { breaker_of(py, this) };
+    if breaker.judge.is_failure.is_some() {
+        return settle_judged(py, this, permit, value);
+    }
+    match breaker.core.settle(permit, Outcome::Success, || breaker.now_ns()) {
+        None => true,
+        Some(change) => announce_or_raise(py, this, change),
+    }
+}
+
+#[cold]
+fn settle_judged(py: Python<'_>, this: Object, permit: Permit, value: Object) -> bool {
+    // SAFETY: as in `admit`; `value` is a live object.
+    let (breaker, value) = unsafe { (breaker_of(py, this), Borrowed::from_ptr(py, value)) };
+    let judged = match &breaker.judge.is_failure {
+        Some(is_failure) => is_failure.bind(py).call1((&value,)).and_then(|answer| answer.is_truthy()),
+        None => Ok(false),
+    };
+    let outcome = match &judged {
+        Ok(true) => Outcome::Failure,
+        Ok(false) => Outcome::Success,
+        Err(_) => Outcome::Ignored,
+    };
+    let failure = || known().describe_result.bind(py).call1((&value,));
+    let announced = settle(py, this, permit, outcome, failure);
+    match judged.map(drop).and(announced) {
+        Ok(()) => true,
+        Err(error) => {
+            error.restore(py);
+            false
+        }
+    }
+}
+
+/// Settle a call that ended with the exception that is set, and leave it set: the caller's own, untouched. An exception of a
+/// listener that is no `Exception` takes its place.
+pub fn settle_raised(py: Python<'_>, this: Object, permit: Permit, forced: Option<Outcome>) {
+    // SAFETY: as in `admit`; the exception's class is borrowed and stays alive as long as the exception is set.
+    let (breaker, outcome) = unsafe {
+        let breaker = breaker_of(py, this);
+        (breaker, forced.unwrap_or_else(|| classify(breaker, ffi::PyErr_Occurred())))
+    };
+    if let Some(change) = breaker.core.settle(permit, outcome, || breaker.now_ns()) {
+        announce_raised(py, this, change, outcome);
+    }
+}
+
+/// What an exception (or its class) says of the dependency.
+///
+/// # Safety
+/// `error` is a live exception or exception class.
+pub unsafe fn classify(breaker: &Breaker, error: Object) -> Outcome {
+    // SAFETY: the caller's promise; the filters are exception classes or tuples of them, checked by CircuitBreakerConfig.
+    let matches = |filter: Object| unsafe { ffi::PyErr_GivenExceptionMatches(error, filter) != 0 };
+    // SAFETY: a static of the interpreter.
+    let ordinary = matches(unsafe { ffi::PyExc_Exception });
+    if !ordinary || breaker.judge.ignore.as_ref().is_some_and(|ignore| matches(raw(ignore))) {
+        Outcome::Ignored
+    } else if breaker.judge.record_only.as_ref().is_some_and(|only| !matches(raw(only))) {
+        Outcome::Success
+    } else {
+        Outcome::Failure
+    }
+}
+
+#[cold]
+fn announce_raised(py: Python<'_>, this: Object, change: Change, outcome: Outcome) {
+    // SAFETY: as in `admit`.
+    let this = unsafe { Borrowed::from_ptr(py, this) };
+    let Some(error) = PyErr::take(py) else { return };
+    let failure = || match outcome {
+        Outcome::Timeout => describe_timeout(&this),
+        _ => known().describe_failure.bind(py).call1((error.value(py),)),
+    };
+    let described = describe(&this, change, failure);
+    let announced = described.and_then(|()| announce(&this, change));
+    announced.err().unwrap_or(error).restore(py);
+}
+
+/// Settle with a known outcome, away from the hot path; `failure` describes what happened if it trips the breaker.
+pub fn settle<'py>(
+    py: Python<'py>,
+    this: Object,
+    permit: Permit,
+    outcome: Outcome,
+    failure: impl FnOnce() -> PyResult<Bound<'py, PyAny>>,
+) -> PyResult<()> {
+    // SAFETY: as in `admit`.
+    let (object, breaker) = unsafe { (Borrowed::from_ptr(py, this), breaker_of(py, this)) };
+    match breaker.core.settle(permit, outcome, || breaker.now_ns()) {
+        None => Ok(()),
+        Some(change) => {
+            describe(&object, change, failure)?;
+            announce(&object, change)
+        }
+    }
+}
+
+/// The description of our own timeout.
+pub fn describe_timeout<'py>(this: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let py = this.py();
+    // SAFETY: as in `admit`.
+    let breaker = unsafe { breaker_of(py, this.as_ptr()) };
+    known().describe_timeout.bind(py).call1((breaker.timeout.unwrap_or(f64::INFINITY),))
+}
+
+/// The description of a failure that came as an exception, or as nothing.
+pub fn describe_failure<'py>(py: Python<'py>, error: Option<&Bound<'py, PyBaseException>>) -> PyResult<Bound<'py, PyAny>> {
+    known().describe_failure.bind(py).call1((error,))
+}
+
+/// Keep the text of the failure that tripped the breaker.
+fn describe<'py>(this: &Bound<'py, PyAny>, change: Change, failure: impl FnOnce() -> PyResult<Bound<'py, PyAny>>) -> PyResult<()> {
+    if change.to == State::Open {
+        let text = failure()?.cast_into::<PyString>()?;
+        // SAFETY: as in `admit`.
+        unsafe { breaker_of(this.py(), this.as_ptr()) }.set_last_failure(text.unbind());
+    }
+    Ok(())
+}
+
+/// Tell Python of a change of state: the log and the listeners. An `Exception` of a listener is logged there and ends there.
+#[cold]
+pub fn announce(this: &Bound<'_, PyAny>, change: Change) -> PyResult<()> {
+    let retry_after = (change.to == State::Open).then(|| seconds(change.retry_after_ns));
+    let arguments = (known::state(change.from), known::state(change.to), change.generation, change.now_ns, retry_after);
+    this.call_method1(&known().names.on_transition, arguments).map(drop)
+}
+
+#[cold]
+fn announce_or_raise(py: Python<'_>, this: Object, change: Change) -> bool {
+    // SAFETY: as in `admit`.
+    let this = unsafe { Borrowed::from_ptr(py, this) };
+    match announce(&this, change) {
+        Ok(()) => true,
+        Err(error) => {
+            error.restore(py);
+            false
+        }
+    }
+}
