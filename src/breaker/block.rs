@@ -14,7 +14,7 @@ use crate::sync::{
 
 use super::lease::{Leases, NoSlot};
 use super::metrics::{Counters, LINE, Metrics};
-use super::permit::{Change, Outcome, Permit, Rejected};
+use super::permit::{Change, HeldLease, Outcome, Permit, Rejected};
 use super::rules::Rules;
 use super::tick;
 use super::transition::{Event, transition};
@@ -86,11 +86,18 @@ impl Block {
     /// [`Rejected`], with the state that rejected and the time until it makes sense to ask again.
     #[inline(always)]
     pub fn acquire(&self, rules: &Rules, now: impl FnOnce() -> u64) -> (Result<Permit, Rejected>, Option<Change>) {
-        let word = Word::unpack(self.word.load(Relaxed));
-        match word.state {
-            State::Closed | State::Disabled => (Ok(Permit { lease: None, generation: word.generation }), None),
-            State::Open | State::HalfOpen => self.acquire_probe(rules, now()),
+        match self.pass() {
+            Some(permit) => (Ok(permit), None),
+            None => self.acquire_probe(rules, now()),
         }
+    }
+
+    /// The permit of a call that the state lets pass unasked: the first half of [`acquire`](Self::acquire), and nearly always all
+    /// of it. It is a load and a comparison.
+    #[inline(always)]
+    pub fn pass(&self) -> Option<Permit> {
+        let word = Word::unpack(self.word.load(Relaxed));
+        matches!(word.state, State::Closed | State::Disabled).then(|| Permit::plain(word.generation))
     }
 
     #[cold]
@@ -101,12 +108,12 @@ impl Block {
             change = changed.or(change);
             let generation = word.generation;
             match word.state {
-                State::Closed | State::Disabled => return (Ok(Permit { lease: None, generation }), change),
+                State::Closed | State::Disabled => return (Ok(Permit::plain(generation)), change),
                 State::Open => return (Err(self.reject(word.state, word.payload, now_ns)), change),
                 State::HalfOpen => {
                     let is_current = || Word::unpack(self.word.load(Relaxed)).generation == generation;
                     match self.leases.take(rules, generation, now_ns, is_current) {
-                        Ok(held) => return (Ok(Permit { lease: Some(held), generation }), change),
+                        Ok(held) => return (Ok(Permit { held, generation }), change),
                         Err(NoSlot::Full(earliest)) => return (Err(self.reject(word.state, earliest, now_ns)), change),
                         Err(NoSlot::Outdated) => {}
                     }
@@ -130,6 +137,7 @@ impl Block {
         self.settle_elsewhere(rules, permit, outcome, now())
     }
 
+    #[cold]
     #[inline(never)]
     fn settle_elsewhere(&self, rules: &Rules, permit: Permit, outcome: Outcome, now_ns: u64) -> Option<Change> {
         let event = match outcome {
@@ -146,8 +154,8 @@ impl Block {
         if found.state != State::Disabled {
             self.metrics.count(outcome, late);
         }
-        if let Some(held) = permit.lease {
-            self.leases.give_back(held);
+        if permit.held != HeldLease::NONE {
+            self.leases.give_back(permit.held);
         }
         change
     }
@@ -263,6 +271,12 @@ impl Breaker {
     #[inline(always)]
     pub fn acquire(&self, now: impl FnOnce() -> u64) -> (Result<Permit, Rejected>, Option<Change>) {
         self.block.acquire(&self.rules, now)
+    }
+
+    /// See [`Block::pass`].
+    #[inline(always)]
+    pub fn pass(&self) -> Option<Permit> {
+        self.block.pass()
     }
 
     /// See [`Block::settle`].

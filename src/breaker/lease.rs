@@ -41,6 +41,9 @@ pub struct Lease {
 }
 
 impl Lease {
+    /// An empty slot, as bits.
+    pub(super) const NONE: u64 = 0;
+
     /// An empty slot.
     pub const FREE: Self = Self { taken: false, generation: Generation::new(0), deadline: 0 };
 
@@ -110,7 +113,7 @@ impl Leases {
                     return Err(NoSlot::Outdated);
                 }
                 match cell.compare_exchange(bits, mine.pack(), AcqRel, Acquire) {
-                    Ok(_) => return self.keep(HeldLease { slot, lease: mine }, is_current),
+                    Ok(_) => return self.keep(HeldLease { slot, lease: mine.pack() }, is_current),
                     Err(now) => bits = now,
                 }
             }
@@ -130,7 +133,7 @@ impl Leases {
     /// Give a slot back, if it is still this lease's.
     pub(super) fn give_back(&self, held: HeldLease) {
         // A failed exchange is the normal end of a lease that was lost: the slot is somebody else's now.
-        let _ = self.0[held.slot as usize].compare_exchange(held.lease.pack(), Lease::FREE.pack(), Release, Relaxed);
+        let _ = self.0[held.slot as usize].compare_exchange(held.lease, Lease::NONE, Release, Relaxed);
     }
 }
 

@@ -7,20 +7,32 @@ use super::word::{Generation, State};
 ///
 /// It carries all that settling needs, so the breaker keeps no list of permits. A copy settled twice would be counted twice:
 /// whoever hands permits out (the bindings) settles each once.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Permit {
-    pub(super) lease: Option<HeldLease>,
+    pub(super) held: HeldLease,
     pub(super) generation: Generation,
 }
 
-/// A probe's slot, and what the slot held when the probe took it.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// A probe's slot, and what the slot held when the probe took it: [`Lease::NONE`] for a call that is no probe.
+///
+/// Packed, and without an `Option` around it, so that a permit is sixteen bytes that are copied as they were written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct HeldLease {
+    pub(super) lease: u64,
     pub(super) slot: u32,
-    pub(super) lease: Lease,
+}
+
+impl HeldLease {
+    pub(super) const NONE: Self = Self { lease: Lease::NONE, slot: 0 };
 }
 
 impl Permit {
+    /// The permit of a call that is no probe.
+    #[inline(always)]
+    pub(super) const fn plain(generation: Generation) -> Self {
+        Self { held: HeldLease::NONE, generation }
+    }
+
     /// The generation that the call was admitted in.
     #[must_use]
     pub fn generation(&self) -> u32 {

@@ -9,6 +9,7 @@
 
 use std::ffi::{c_int, c_void};
 use std::ptr::{addr_of_mut, null_mut};
+use std::sync::atomic::{AtomicIsize, AtomicPtr, Ordering::Relaxed};
 
 use pyo3::exceptions::{PyRuntimeError, PyRuntimeWarning, PyStopIteration, PyTypeError, PyValueError};
 use pyo3::ffi;
@@ -42,14 +43,15 @@ enum Phase {
     Done,
 }
 
-/// What a call does about permits.
-#[derive(Clone, Copy, PartialEq)]
-pub enum Admission {
+/// How a call stands with its permit.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Admission {
     /// Asks for one when it is first driven.
     Ask,
-    /// Was given one, by a decorated function that was called already.
-    Given(Permit),
-    /// Needs none: a step of something that holds one.
+    /// Has one, in `permit`.
+    Given,
+    /// Needs none: it has settled, or is a step of something that holds one.
     None,
 }
 
@@ -67,6 +69,8 @@ pub struct Call {
     tracked: bool,
     timed: bool,
     admission: Admission,
+    /// Written where `admission` says so.
+    permit: Permit,
     alarm: Alarm,
     // The first place is free for the callee to use, as PY_VECTORCALL_ARGUMENTS_OFFSET promises it.
     inline: [Object; INLINE + 1],
@@ -162,9 +166,33 @@ pub unsafe fn of_callable(
 ///
 /// # Safety
 /// `breaker` is a breaker, `awaitable` a live object.
-pub unsafe fn of_awaitable(py: Python<'_>, breaker: Object, awaitable: Object, admission: Admission) -> Object {
+pub unsafe fn of_awaitable(py: Python<'_>, breaker: Object, awaitable: Object) -> Object {
     // SAFETY: the caller's promise.
-    unsafe { make(py, breaker, awaitable, Phase::Awaitable, admission, std::ptr::null(), 0, null_mut()) }
+    unsafe { make(py, breaker, awaitable, Phase::Awaitable, Admission::Ask, std::ptr::null(), 0, null_mut()) }
+}
+
+/// Make a call of an awaitable that was admitted already, by the call of a decorated function that returned it.
+///
+/// # Safety
+/// As for [`of_awaitable`]; the permit is the call's own from here, if there is one.
+pub unsafe fn of_admitted(py: Python<'_>, breaker: Object, awaitable: Object, permit: Permit) -> Object {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let call = make(py, breaker, awaitable, Phase::Awaitable, Admission::Given, std::ptr::null(), 0, null_mut());
+        if !call.is_null() {
+            (*call.cast::<Call>()).permit = permit;
+        }
+        call
+    }
+}
+
+/// Make one timed step of something that holds a permit itself.
+///
+/// # Safety
+/// As for [`of_awaitable`].
+pub unsafe fn of_step(py: Python<'_>, breaker: Object, awaitable: Object) -> Object {
+    // SAFETY: the caller's promise.
+    unsafe { make(py, breaker, awaitable, Phase::Awaitable, Admission::None, std::ptr::null(), 0, null_mut()) }
 }
 
 impl Call {
@@ -203,16 +231,17 @@ impl Call {
         unsafe {
             let is_callable = (*call).phase == Phase::Callable;
             if !is_callable && let Err(error) = operation::check_fresh(py, (*call).target) {
-                return Self::never_started(py, call, Some(error), false);
+                error.restore(py);
+                // It is somebody else's coroutine: not ours to close.
+                (*call).phase = Phase::Callable;
+                return Self::never_started(py, call);
             }
             if (*call).admission == Admission::Ask {
-                match verdict::admit(py, (*call).breaker) {
-                    Ok(permit) => (*call).admission = Admission::Given(permit),
-                    Err(refused) => {
-                        verdict::raise_refusal(py, (*call).breaker, refused);
-                        return Self::never_started(py, call, PyErr::take(py), true);
-                    }
-                }
+                let Some(permit) = verdict::admit(py, (*call).breaker) else {
+                    return Self::never_started(py, call);
+                };
+                (*call).permit = permit;
+                (*call).admission = Admission::Given;
             }
             (*call).phase = Phase::Running;
             if (*call).timed && trio_may_run(py) && Self::hand_to_trio(py, call, is_callable) {
@@ -317,8 +346,11 @@ impl Call {
             let in_time = (*call).alarm.stage() == Stage::Idle || timer::end(py, addr_of_mut!((*call).alarm)) == Ended::InTime;
             Self::forget_target(call);
             (*call).phase = Phase::Done;
-            let Admission::Given(permit) = (*call).admission else { return Step::Returned(value) };
+            if (*call).admission != Admission::Given {
+                return Step::Returned(value);
+            }
             (*call).admission = Admission::None;
+            let permit = (*call).permit;
             if in_time {
                 if verdict::settle_value(py, (*call).breaker, permit, value) {
                     return Step::Returned(value);
@@ -358,9 +390,9 @@ impl Call {
         // SAFETY: as in `send`.
         unsafe {
             (*call).phase = Phase::Done;
-            if let Admission::Given(permit) = (*call).admission {
+            if (*call).admission == Admission::Given {
                 (*call).admission = Admission::None;
-                verdict::settle_raised(py, (*call).breaker, permit, forced);
+                verdict::settle_raised(py, (*call).breaker, (*call).permit, forced);
             }
             Self::forget_target(call);
             Step::Raised
@@ -391,17 +423,16 @@ impl Call {
         }
     }
 
-    /// The call ends before the operation began. The awaitable is closed if nobody else will run it.
-    #[cold]
-    unsafe fn never_started(py: Python<'_>, call: *mut Self, error: Option<PyErr>, close: bool) -> Step {
+    /// The call ends before the operation began, with the exception that is set. A coroutine is closed: nobody will run it.
+    unsafe fn never_started(py: Python<'_>, call: *mut Self) -> Step {
         // SAFETY: as in `send`.
         unsafe {
-            if close && (*call).phase == Phase::Awaitable {
+            if (*call).phase == Phase::Awaitable {
+                let error = PyErr::take(py);
                 operation::close_coroutine(py, (*call).target);
-            }
-            (*call).phase = Phase::Running;
-            if let Some(error) = error {
-                error.restore(py);
+                if let Some(error) = error {
+                    error.restore(py);
+                }
             }
             let step = Self::leave_settled(py, call, Outcome::Ignored);
             Self::forget_arguments(call);
@@ -501,10 +532,10 @@ impl Call {
         // SAFETY: as in `send`, or the object is on its way out and nobody else has it.
         unsafe {
             timer::disarm(addr_of_mut!((*call).alarm));
-            if let Admission::Given(permit) = (*call).admission {
+            if (*call).admission == Admission::Given {
                 (*call).admission = Admission::None;
                 let breaker = breaker_of(py, (*call).breaker);
-                breaker.core.settle(permit, Outcome::Ignored, || breaker.now_ns());
+                breaker.core.settle((*call).permit, Outcome::Ignored, || breaker.now_ns());
             }
             Self::forget_target(call);
             Self::forget_arguments(call);
@@ -513,12 +544,18 @@ impl Call {
 }
 
 /// Trio cannot run here before somebody has imported it.
+///
+/// Looked up only when the number of loaded modules has changed: a look-up a call is what a hundredth of its budget goes to.
 #[inline(always)]
 fn trio_may_run(py: Python<'_>) -> bool {
-    // SAFETY: both are live objects of the types that the call wants; a missing key sets no exception.
-    let found = unsafe { ffi::PyDict_GetItemWithError(known().modules.as_ptr(), raw(&known().names.trio)) };
-    let _ = py;
-    !found.is_null()
+    static WITHOUT_TRIO: AtomicIsize = AtomicIsize::new(-1);
+    // SAFETY: `sys.modules` is a dictionary.
+    let count = unsafe { ffi::PyDict_Size(raw(&known().modules)) };
+    count != WITHOUT_TRIO.load(Relaxed) && {
+        let is_there = known().modules.bind(py).contains(&known().names.trio).unwrap_or(true);
+        WITHOUT_TRIO.store(if is_there { -1 } else { count }, Relaxed);
+        is_there
+    }
 }
 
 fn is_cancelled_error(py: Python<'_>, error: &PyErr) -> bool {
@@ -613,8 +650,8 @@ unsafe extern "C" fn throw(this: Object, arguments: *mut Object, count: ffi::Py_
                 Phase::Running => Call::misused(py, "this call is already being awaited"),
                 Phase::Done => Call::misused(py, "cannot await the same call twice"),
                 Phase::Callable | Phase::Awaitable => {
-                    let raised = raise_given(py, arguments, count);
-                    Call::never_started(py, call, Some(raised), true)
+                    raise_given(py, arguments, count).restore(py);
+                    Call::never_started(py, call)
                 }
                 Phase::Suspended => {
                     (*call).phase = Phase::Running;
@@ -804,12 +841,12 @@ unsafe fn end_unfinished(py: Python<'_>, call: *mut Call) {
     }
 }
 
-static CLASS: std::sync::atomic::AtomicPtr<ffi::PyTypeObject> = std::sync::atomic::AtomicPtr::new(null_mut());
+static CLASS: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(null_mut());
 
 /// The class, as the C API has it.
 #[inline(always)]
 pub fn class_ptr() -> *mut ffi::PyTypeObject {
-    CLASS.load(std::sync::atomic::Ordering::Relaxed)
+    CLASS.load(Relaxed)
 }
 
 /// Make the class.
@@ -839,7 +876,7 @@ pub fn class(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     ];
     let flags = ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_HAVE_GC | ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION | ffi::Py_TPFLAGS_IMMUTABLETYPE;
     let class = guarded::make_class(py, c"switchgear._native.Call", size_of::<Call>(), flags, &mut slots)?;
-    CLASS.store(class.as_ptr().cast(), std::sync::atomic::Ordering::Relaxed);
+    CLASS.store(class.as_ptr().cast(), Relaxed);
     Ok(class)
 }
 

@@ -15,7 +15,7 @@ use pyo3::types::{PyDict, PyTuple};
 use super::Object;
 use super::boundary;
 use super::breaker::Breaker;
-use super::call::{self, Admission};
+use super::call;
 use super::operation::{self, Kind};
 use super::verdict;
 use crate::breaker::{Outcome, Permit};
@@ -45,13 +45,7 @@ pub unsafe fn run(
     names: Object,
     on_awaitable: impl FnOnce(Python<'_>, Permit, Object) -> Object,
 ) -> Object {
-    let permit = match verdict::admit(py, breaker) {
-        Ok(permit) => permit,
-        Err(refused) => {
-            verdict::raise_refusal(py, breaker, refused);
-            return null_mut();
-        }
-    };
+    let Some(permit) = verdict::admit(py, breaker) else { return null_mut() };
     // SAFETY: the caller's promise; `result` is owned.
     unsafe {
         let result = ffi::PyObject_Vectorcall(callable, arguments, flags, names);
@@ -87,7 +81,7 @@ unsafe extern "C" fn call_function(this: Object, arguments: *const Object, flags
             let breaker = (*guarded).breaker;
             run(py, breaker, (*guarded).function, arguments, flags, names, |py, permit, result| {
                 // What is awaited later is protected until then: the call holds the permit.
-                let call = call::of_awaitable(py, breaker, result, Admission::Given(permit));
+                let call = call::of_admitted(py, breaker, result, permit);
                 ffi::Py_DECREF(result);
                 if call.is_null() {
                     verdict::settle_raised(py, breaker, permit, Some(Outcome::Ignored));

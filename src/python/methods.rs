@@ -11,11 +11,11 @@ use pyo3::prelude::*;
 use super::Object;
 use super::boundary;
 use super::breaker::Breaker;
-use super::call::{self, Admission};
+use super::call;
 use super::guarded::{self, method};
 use super::operation::{self, Kind};
 use super::permit::Permit;
-use super::verdict::{self, Refused};
+use super::verdict;
 
 /// `await breaker.call(operation, *args, **kwargs)`
 unsafe extern "C" fn call_(this: Object, arguments: *const Object, count: ffi::Py_ssize_t, names: Object) -> Object {
@@ -45,7 +45,7 @@ unsafe fn call_awaitable(py: Python<'_>, this: Object, operation: Object, count:
             PyTypeError::new_err("call() takes no further arguments after an awaitable").restore(py);
             return null_mut();
         }
-        call::of_awaitable(py, this, operation, Admission::Ask)
+        call::of_awaitable(py, this, operation)
     }
 }
 
@@ -76,28 +76,15 @@ unsafe extern "C" fn call_sync(this: Object, arguments: *const Object, count: ff
 
 /// `breaker.acquire()`
 unsafe extern "C" fn acquire(this: Object, _: Object) -> Object {
-    boundary::enter(null_mut(), |py| match verdict::admit(py, this) {
-        Ok(permit) => Permit::hand_out(py, this, permit),
-        Err(refused) => {
-            verdict::raise_refusal(py, this, refused);
-            null_mut()
-        }
-    })
+    boundary::enter(null_mut(), |py| verdict::admit(py, this).map_or(null_mut(), |permit| Permit::hand_out(py, this, permit)))
 }
 
 /// `breaker.try_acquire()`
 unsafe extern "C" fn try_acquire(this: Object, _: Object) -> Object {
-    boundary::enter(null_mut(), |py| match verdict::admit(py, this) {
-        Ok(permit) => Permit::hand_out(py, this, permit),
-        // SAFETY: None is immortal for our purposes, and owned by the caller from here.
-        Err(Refused::Rejected(_)) => unsafe {
-            ffi::Py_INCREF(ffi::Py_None());
-            ffi::Py_None()
-        },
-        Err(refused) => {
-            verdict::raise_refusal(py, this, refused);
-            null_mut()
-        }
+    boundary::enter(null_mut(), |py| match verdict::try_admit(py, this) {
+        Some(permit) => Permit::hand_out(py, this, permit),
+        // SAFETY: attached, so the interpreter's state can be asked, and None is there to be shared.
+        None => unsafe { if ffi::PyErr_Occurred().is_null() { ffi::Py_NewRef(ffi::Py_None()) } else { null_mut() } },
     })
 }
 
@@ -107,7 +94,7 @@ unsafe extern "C" fn timed(this: Object, awaitable: Object) -> Object {
         // SAFETY: the interpreter passes a breaker and one argument.
         unsafe {
             if matches!(operation::kind(py, awaitable), Kind::Awaitable) {
-                call::of_awaitable(py, this, awaitable, Admission::None)
+                call::of_step(py, this, awaitable)
             } else {
                 refuse_type(py, "_timed", "an awaitable", awaitable)
             }

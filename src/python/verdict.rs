@@ -20,46 +20,38 @@ pub unsafe fn breaker_of<'a>(py: Python<'a>, this: Object) -> &'a Breaker {
     unsafe { Borrowed::from_ptr(py, this).cast_unchecked::<Breaker>().get() }
 }
 
-/// A call that was not admitted: without an exception yet, so that `try_acquire` need not make one.
-pub enum Refused {
-    /// The breaker rejected it.
-    Rejected(Rejected),
-    /// A listener ended it with an exception that is no `Exception`; the permit was given back.
-    Interrupted(PyErr),
+/// Ask to make a call. `None`: an exception is set, `CircuitOpenError` or what a listener raised.
+#[inline(always)]
+pub fn admit(py: Python<'_>, this: Object) -> Option<Permit> {
+    // SAFETY: all our callers hold a breaker, as their own `self` or as a field that their constructor checked.
+    unsafe { breaker_of(py, this) }.core.pass().or_else(|| {
+        let rejected = ask(py, this);
+        rejected.map_err(|rejected| rejected.map(|rejected| raise_open(py, this, rejected))).ok()
+    })
 }
 
-/// Ask to make a call.
+/// Ask to make a call, where a rejection is no exception. `None` without an exception set: rejected.
 #[inline(always)]
-pub fn admit(py: Python<'_>, this: Object) -> Result<Permit, Refused> {
-    // SAFETY: all our callers hold a breaker, as their own `self` or as a field that their constructor checked.
+pub fn try_admit(py: Python<'_>, this: Object) -> Option<Permit> {
+    // SAFETY: as in `admit`.
+    unsafe { breaker_of(py, this) }.core.pass().or_else(|| ask(py, this).ok())
+}
+
+/// Ask a breaker that does not just let everything pass. An error without a rejection: an exception is set.
+#[inline(never)]
+fn ask(py: Python<'_>, this: Object) -> Result<Permit, Option<Rejected>> {
+    // SAFETY: as in `admit`.
     let breaker = unsafe { breaker_of(py, this) };
     let (verdict, change) = breaker.core.acquire(|| breaker.now_ns());
-    if let Some(change) = change {
-        return admit_and_announce(py, this, verdict, change);
-    }
-    verdict.map_err(Refused::Rejected)
-}
-
-#[cold]
-fn admit_and_announce(py: Python<'_>, this: Object, verdict: Result<Permit, Rejected>, change: Change) -> Result<Permit, Refused> {
-    // SAFETY: as in `admit`.
-    let (object, breaker) = unsafe { (Borrowed::from_ptr(py, this), breaker_of(py, this)) };
-    if let Err(error) = announce(&object, change) {
+    if let Some(change) = change
+        && !announce_or_raise(py, this, change)
+    {
         if let Ok(permit) = verdict {
             breaker.core.settle(permit, Outcome::Ignored, || breaker.now_ns());
         }
-        return Err(Refused::Interrupted(error));
+        return Err(None);
     }
-    verdict.map_err(Refused::Rejected)
-}
-
-/// Raise what a refusal means to a caller.
-#[cold]
-pub fn raise_refusal(py: Python<'_>, this: Object, refused: Refused) {
-    match refused {
-        Refused::Interrupted(error) => error.restore(py),
-        Refused::Rejected(rejected) => raise_open(py, this, rejected),
-    }
+    verdict.map_err(Some)
 }
 
 /// Raise a fresh `CircuitOpenError`. Its `args` are all it has, and its text is made when somebody reads it; so it is built by
