@@ -1,0 +1,26 @@
+"""switchgear: a circuit breaker whose hot path is Rust."""
+
+from switchgear._compat import BACKEND, Permit
+from switchgear.breaker import CircuitBreaker
+from switchgear.config import CircuitBreakerConfig
+from switchgear.errors import CallTimeoutError, CircuitBreakerError, CircuitOpenError
+from switchgear.events import TransitionEvent
+from switchgear.metrics import CircuitBreakerMetrics
+from switchgear.registry import CircuitBreakerRegistry, breaker, default_registry
+from switchgear.state import State
+
+__all__ = [
+    "BACKEND",
+    "CallTimeoutError",
+    "CircuitBreaker",
+    "CircuitBreakerConfig",
+    "CircuitBreakerError",
+    "CircuitBreakerMetrics",
+    "CircuitBreakerRegistry",
+    "CircuitOpenError",
+    "Permit",
+    "State",
+    "TransitionEvent",
+    "breaker",
+    "default_registry",
+]

@@ -1,0 +1,36 @@
+"""The one place that chooses a backend.
+
+``SWITCHGEAR_BACKEND=native`` or ``pure`` forces one; unset, the native one runs where it can be imported.
+"""
+
+import os
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from switchgear._pure import Breaker, GuardedFunction, ManualClock, Permit
+
+    BACKEND: Final[str]
+    BACKEND_REASON: Final[str | None]
+else:
+    _wanted = os.environ.get("SWITCHGEAR_BACKEND", "")
+    if _wanted not in ("", "native", "pure"):
+        raise ImportError(f"SWITCHGEAR_BACKEND must be 'native' or 'pure', not {_wanted!r}")
+
+    if _wanted == "pure":
+        _reason = "SWITCHGEAR_BACKEND=pure"
+    else:
+        try:
+            from switchgear._native import Breaker, GuardedFunction, ManualClock, Permit
+
+            _reason = None
+        except ImportError as error:
+            if _wanted == "native":
+                raise ImportError(f"SWITCHGEAR_BACKEND=native, but the native module is not usable: {error}") from error
+            _reason = str(error)
+    if _reason is not None:
+        from switchgear._pure import Breaker, GuardedFunction, ManualClock, Permit
+
+    BACKEND = "native" if _reason is None else "pure"
+    BACKEND_REASON = _reason
+
+__all__ = ["BACKEND", "BACKEND_REASON", "Breaker", "GuardedFunction", "ManualClock", "Permit"]

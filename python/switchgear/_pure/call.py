@@ -1,0 +1,211 @@
+"""What a call does away from the fast path: it suspends, runs under trio, or was given something unusual."""
+
+import contextlib
+import inspect
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
+from typing import TYPE_CHECKING, Any, Final
+
+from switchgear import _trio
+from switchgear._pure.stepper import Stepper, give_back, refused, resume, take
+from switchgear._pure.word import IGNORED, Grant
+from switchgear.errors import CallTimeoutError
+
+if TYPE_CHECKING:
+    from switchgear._pure.core import Core
+    from switchgear._pure.permit import Permit
+    from switchgear._pure.timer import Deadline
+
+_CONTEXT_MANAGERS: Final = (contextlib._GeneratorContextManager, contextlib._AsyncGeneratorContextManager)
+
+
+def is_awaitable(value: object) -> bool:
+    """Tell whether ``await`` takes it; cheaper than ``inspect.isawaitable`` for what is not."""
+    return hasattr(type(value), "__await__") or (isinstance(value, GeneratorType) and inspect.isawaitable(value))
+
+
+def refuse_unfinished(result: object) -> None:
+    """Refuse a result whose work begins after the call has returned.
+
+    Raises:
+        TypeError: It is a generator, an async generator, or a context manager made from one.
+    """
+    if isinstance(result, (GeneratorType, AsyncGeneratorType, *_CONTEXT_MANAGERS)):
+        raise TypeError(
+            f"a call cannot protect a {type(result).__name__}, which does its work later:"
+            " decorate its function with the breaker, or enter guard() inside it"
+        )
+
+
+def discard(operation: object) -> None:
+    """Close a coroutine that nobody has started and nobody will; leave Futures, Tasks and all else alone."""
+    if isinstance(operation, CoroutineType) and not _is_spent(operation):
+        operation.close()
+
+
+def _is_spent(coroutine: "CoroutineType[Any, Any, Any]") -> bool:
+    return coroutine.cr_frame is None or coroutine.cr_running or coroutine.cr_suspended
+
+
+async def call_awaitable(breaker: "Core", awaitable: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Make a call of something that is not callable."""
+    if not is_awaitable(awaitable):
+        raise TypeError(f"the operation must be callable or awaitable, not {type(awaitable).__name__}")
+    if args or kwargs:
+        discard(awaitable)
+        raise TypeError("an awaitable takes no arguments: give call() the function and its arguments")
+    try:
+        grant = breaker._admit()
+    except BaseException:
+        discard(awaitable)
+        raise
+    return await finish(breaker, grant, awaitable)
+
+
+async def call_under_trio(
+    breaker: "Core", timeout: float, operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """Make a call inside a trio scope, which has to be there from the start."""
+    if not callable(operation):
+        if not is_awaitable(operation) or args or kwargs:
+            return await call_awaitable(breaker, operation, args, kwargs)
+    try:
+        grant = breaker._admit()
+    except BaseException:
+        discard(operation)
+        raise
+    expired: list[bool] = []
+    try:
+        result = await _trio.call_with_deadline(breaker.name, timeout, operation, args, kwargs, expired)
+    except BaseException as error:
+        _settle_raised(breaker, grant, error, bool(expired))
+        raise
+    _settle_returned(breaker, grant, result, bool(expired))
+    return result
+
+
+async def finish(breaker: "Core", grant: Grant, result: Any) -> Any:
+    """Bring to its end whatever an operation has returned, and settle."""
+    try:
+        awaitable = is_awaitable(result)
+        if not awaitable:
+            refuse_unfinished(result)
+        elif isinstance(result, CoroutineType) and _is_spent(result):
+            raise RuntimeError("this coroutine has been awaited already")
+    except BaseException:
+        breaker._settle(grant, IGNORED)
+        raise
+    if not awaitable:
+        breaker._settle_result(grant, result)
+        return result
+    stepper = take()
+    try:
+        yielded = stepper.send(_start(result))
+    except BaseException as error:
+        breaker._settle_exception(grant, error)
+        raise
+    if yielded is not stepper.finished:
+        return await suspended(breaker, grant, stepper, yielded)
+    result = _result_of(stepper)
+    breaker._settle_result(grant, result)
+    return result
+
+
+async def finish_held(breaker: "Core", permit: "Permit", result: Any) -> Any:
+    """Finish a call whose awaitable may never be awaited: dropping it unstarted drops the permit."""
+    grant = permit._take()
+    return await finish(breaker, grant, result)
+
+
+async def suspended(breaker: "Core", grant: Grant, stepper: Stepper, yielded: Any) -> Any:
+    """Bring a call that has suspended to its end, under the breaker's timeout, and settle."""
+    try:
+        deadline = _arm(breaker, stepper)
+    except BaseException:
+        breaker._settle(grant, IGNORED)
+        raise
+    try:
+        result = await _drive(breaker, stepper, yielded, deadline)
+    except BaseException as error:
+        _settle_raised(breaker, grant, error, deadline is not None and deadline.expired)
+        raise
+    _settle_returned(breaker, grant, result, deadline is not None and deadline.expired)
+    return result
+
+
+async def timed(breaker: "Core", awaitable: Any) -> Any:
+    """Await under the breaker's timeout; no permit, no verdict."""
+    timeout = breaker.config.timeout
+    if timeout is None:
+        return await awaitable
+    if _trio.in_trio():
+        return await _trio.await_with_deadline(breaker.name, timeout, awaitable)
+    stepper = take()
+    yielded = stepper.send(_start(awaitable))
+    if yielded is not stepper.finished:
+        return await _drive(breaker, stepper, yielded, _arm(breaker, stepper))
+    return _result_of(stepper)
+
+
+def settle_first_step(breaker: "Core", grant: Grant, error: BaseException) -> None:
+    """Settle by what starting a coroutine raised: one that had ended before is the caller's mistake, no failure."""
+    if refused(error):
+        breaker._settle(grant, IGNORED)
+    else:
+        breaker._settle_exception(grant, error)
+
+
+def _start(awaitable: Any) -> Any:
+    # Coroutines are their own iterators here, and generators marked by types.coroutine have no __await__.
+    return awaitable if isinstance(awaitable, (CoroutineType, GeneratorType)) else awaitable.__await__()
+
+
+def _result_of(stepper: Stepper) -> Any:
+    result, stepper.finished.result = stepper.finished.result, None
+    give_back(stepper)
+    return result
+
+
+def _arm(breaker: "Core", stepper: Stepper) -> "Deadline | None":
+    timeout = breaker.config.timeout
+    if timeout is None:
+        return None
+    # Imported here: the timer needs asyncio, and until a call suspends nobody does.
+    from switchgear._pure.timer import arm
+
+    try:
+        return arm(timeout)
+    except BaseException:
+        stepper.generator.close()
+        raise
+
+
+async def _drive(breaker: "Core", stepper: Stepper, yielded: Any, deadline: "Deadline | None") -> Any:
+    """Await the rest of a coroutine; the way out is that of ``asyncio.timeout``."""
+    if deadline is None:
+        return await resume(stepper, yielded)
+    try:
+        result = await resume(stepper, yielded)
+    except BaseException as error:
+        deadline.leave()
+        if deadline.expired and deadline.retract() and deadline.is_cancellation(error):
+            raise CallTimeoutError(breaker.name, deadline.timeout) from error
+        raise
+    deadline.leave()
+    if deadline.expired:
+        deadline.retract()
+    return result
+
+
+def _settle_raised(breaker: "Core", grant: Grant, error: BaseException, expired: bool) -> None:
+    # A BaseException beside the expiry (a cancellation from outside) is ignored as it is without one.
+    if expired and isinstance(error, Exception):
+        breaker._settle_timeout(grant)
+    else:
+        breaker._settle_exception(grant, error)
+
+
+def _settle_returned(breaker: "Core", grant: Grant, result: Any, expired: bool) -> None:
+    if expired:
+        breaker._settle_timeout(grant)
+    else:
+        breaker._settle_result(grant, result)

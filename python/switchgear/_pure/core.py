@@ -1,0 +1,294 @@
+"""A breaker's state and counters: everything but the calls."""
+
+import sys
+import time
+from collections.abc import Callable
+from threading import Lock
+from typing import Any, Final, Self
+
+from switchgear._pure import word as words
+from switchgear._pure.clock import ManualClock
+from switchgear._pure.locks import next_lock
+from switchgear._pure.word import FAILURE, IGNORED, SUCCESS, Grant, Word
+from switchgear.config import CircuitBreakerConfig
+from switchgear.errors import CircuitOpenError, describe_failure, describe_result, describe_timeout
+from switchgear.state import State
+
+ATOMIC_INCREMENT: Final = (
+    sys.implementation.name == "cpython" and getattr(sys, "_is_gil_enabled", lambda: True)()
+)
+"""Whether ``self.count += 1`` loses nothing: with CPython's GIL threads switch only at calls and backward jumps."""
+
+Describe = Callable[[Any], str]
+
+class Core:
+    """Hold the word, swap it, count.
+
+    A change is made in three steps: compute the word that follows with nothing locked, swap it in if the one it was
+    computed from is still there (else start again), then announce it, again with nothing locked.
+    """
+
+    __slots__ = (
+        *("_abandoned", "_config", "_lock", "_name", "_now_ns", "_word"),
+        *("_successful", "_failed", "_ignored", "_rejected", "_timed_out", "_late"),
+        *("_times_opened", "_times_half_opened", "_open_ns", "_measured_from_ns"),
+    )
+
+    _name: str
+    _config: CircuitBreakerConfig
+    _now_ns: Callable[[], int]
+    _lock: Lock
+    _word: Word
+    _abandoned: list[tuple[Grant, bool]]
+    _successful: int
+    _failed: int
+    _ignored: int
+    _rejected: int
+    _timed_out: int
+    _late: int
+    _times_opened: int
+    _times_half_opened: int
+    _open_ns: int
+    _measured_from_ns: int
+
+    def __new__(cls, name: str, config: CircuitBreakerConfig, clock: ManualClock | None = None) -> Self:
+        self = super().__new__(cls)
+        self._name = name
+        self._config = config
+        self._now_ns = time.monotonic_ns if clock is None else clock.now_ns
+        self._lock = next_lock()
+        self._word = Word(State.CLOSED, 0)
+        self._abandoned = []
+        self._successful = self._failed = self._ignored = self._rejected = self._timed_out = self._late = 0
+        self._times_opened = self._times_half_opened = self._open_ns = self._measured_from_ns = 0
+        return self
+
+    @property
+    def name(self) -> str:
+        """What the breaker protects."""
+        return self._name
+
+    @property
+    def config(self) -> CircuitBreakerConfig:
+        """How the breaker behaves."""
+        return self._config
+
+    @property
+    def state(self) -> State:
+        """The state; reading never changes it: OPEN past its reset timeout is OPEN until the next call."""
+        return self._word.state
+
+    @property
+    def last_failure(self) -> str | None:
+        """Description of the failure that tripped the breaker last, or None: ``"ValueError: boom"``."""
+        return self._word.last_failure
+
+    def force_open(self) -> None:
+        """Reject every call until told otherwise."""
+        self._command(
+            lambda word, now_ns: words.held_open(word)
+            if word.state is State.OPEN
+            else words.opened(word, now_ns, None)
+        )
+
+    def force_close(self) -> None:
+        """Let calls pass and count anew; no effect in CLOSED."""
+        self._command(lambda word, now_ns: word if word.state is State.CLOSED else words.closed(word))
+
+    def disable(self) -> None:
+        """Let every call pass and record nothing, until ``force_close``, ``force_open`` or ``reset``."""
+        self._command(lambda word, now_ns: word if word.state is State.DISABLED else words.disabled(word))
+
+    def reset(self) -> None:
+        """Begin anew in CLOSED: calls in flight become late. The metrics stay, see ``reset_metrics``."""
+        self._command(lambda word, now_ns: words.closed(word))
+
+    def reset_metrics(self) -> None:
+        """Set every counter to 0; the state is untouched, and a present spell of OPEN counts from now."""
+        self._settle_abandoned()
+        now_ns = self._now_ns()
+        with self._lock:
+            self._successful = self._failed = self._ignored = self._rejected = 0
+            self._timed_out = self._late = self._times_opened = self._times_half_opened = 0
+            self._open_ns = 0
+            self._measured_from_ns = now_ns
+
+    def _snapshot(self) -> tuple[State, int, float]:
+        """Return the state, the count that decides in it, and the seconds since OPEN began (else 0.0)."""
+        word = self._word
+        elapsed = max(0, self._now_ns() - word.since_ns) / 1e9 if word.state is State.OPEN else 0.0
+        return word.state, word.count, elapsed
+
+    def _counters(self) -> tuple[int, int, int, int, int, int, int, int, int, int]:
+        """Return the counters in the order of the fields of ``CircuitBreakerMetrics``."""
+        self._settle_abandoned()
+        now_ns = self._now_ns()
+        # Only loads under the lock: a tuple built there could start a collection and with it somebody's finaliser.
+        with self._lock:
+            word = self._word
+            successful, failed = self._successful, self._failed
+            ignored, rejected = self._ignored, self._rejected
+            timed_out, late = self._timed_out, self._late
+            opened, half_opened = self._times_opened, self._times_half_opened
+            open_ns, measured_from_ns = self._open_ns, self._measured_from_ns
+        if word.state is State.OPEN:
+            open_ns += max(0, now_ns - max(word.since_ns, measured_from_ns))
+        total = successful + failed + rejected + ignored
+        open_ms = open_ns // 1_000_000
+        return total, successful, failed, rejected, open_ms, opened, half_opened, ignored, timed_out, late
+
+    def _admit(self) -> Grant:
+        """Admit one call, or raise a fresh ``CircuitOpenError``."""
+        word, grant, now_ns = self._try_admit()
+        if grant is None:
+            raise CircuitOpenError(self._name, word.state, words.retry_after(word, now_ns), word.last_failure)
+        return grant
+
+    def _try_admit(self) -> tuple[Word, Grant | None, int]:
+        if self._abandoned:
+            self._settle_abandoned()
+        while True:
+            word, now_ns = self._word, self._now_ns()
+            new, grant = words.admit(word, now_ns, self._config)
+            if new is word or self._swap(word, new, now_ns):
+                break
+        if grant is None:
+            with self._lock:
+                self._rejected += 1
+        elif new.state is not word.state:
+            try:
+                self._announce(word, new, now_ns)
+            except BaseException:
+                self._settle(grant, IGNORED)
+                raise
+        return new, grant, now_ns
+
+    def _settle(
+        self,
+        grant: Grant,
+        outcome: int,
+        cause: object = None,
+        describe: Describe = describe_failure,
+        *,
+        timed_out: bool = False,
+    ) -> None:
+        """Settle one grant; ``describe(cause)`` is asked for only if this trips the breaker."""
+        description = None
+        while True:
+            word = self._word
+            if word.state is State.DISABLED:
+                return
+            now_ns = self._now_ns()
+            new = words.settle(word, grant, outcome, now_ns, self._config)
+            if new.state is State.OPEN and new is not word:
+                # Runs the exception's own __str__, so it may find another word when it comes back.
+                if description is None:
+                    description = describe(cause)
+                new.last_failure = description
+            if new is word or self._swap(word, new, now_ns):
+                break
+        self._count(outcome, words.is_late(word, grant), timed_out)
+        if new.state is not word.state:
+            self._announce(word, new, now_ns)
+
+    def _settle_result(self, grant: Grant, result: object) -> None:
+        """Settle by what a call returned; ``is_failure`` has the last word, and what it raises leaves."""
+        judge = self._config.is_failure
+        try:
+            failed = judge is not None and bool(judge(result))
+        except BaseException:
+            self._settle(grant, IGNORED)
+            raise
+        if failed:
+            self._settle(grant, FAILURE, result, describe_result)
+        else:
+            self._settle(grant, SUCCESS)
+
+    def _settle_exception(self, grant: Grant, error: BaseException) -> None:
+        """Settle by what a call raised."""
+        config = self._config
+        if not isinstance(error, Exception) or isinstance(error, config.ignore):
+            self._settle(grant, IGNORED)
+        elif config.record_only is not None and not isinstance(error, config.record_only):
+            self._settle(grant, SUCCESS)
+        else:
+            self._settle(grant, FAILURE, error)
+
+    def _settle_timeout(self, grant: Grant) -> None:
+        """Settle a call that exceeded the timeout, whatever it ended with."""
+        self._settle(grant, FAILURE, self._config.timeout or 0.0, describe_timeout, timed_out=True)
+
+    def _abandon(self, grant: Grant) -> None:
+        """Note that a permit was dropped unsettled.
+
+        Called by a finaliser, which may run inside any other call of ours: so it only appends, and the next call that
+        could see a difference settles. What is late is decided now, as it would be by a release.
+        """
+        word = self._word
+        if word.state is not State.DISABLED:
+            self._abandoned.append((grant, words.is_late(word, grant)))
+
+    def _settle_abandoned(self) -> None:
+        while self._abandoned:
+            try:
+                grant, late = self._abandoned.pop()
+            except IndexError:
+                return
+            self._count(IGNORED, late, timed_out=False)
+            while True:
+                word = self._word
+                new = words.settle(word, grant, IGNORED, 0, self._config)
+                if new is word or self._swap(word, new, 0):
+                    break
+
+    def _count(self, outcome: int, late: bool, timed_out: bool) -> None:
+        with self._lock:
+            if outcome == SUCCESS:
+                self._successful += 1
+            elif outcome == FAILURE:
+                self._failed += 1
+            else:
+                self._ignored += 1
+            if late:
+                self._late += 1
+            if timed_out:
+                self._timed_out += 1
+
+    def _command(self, follow: Callable[[Word, int], Word]) -> None:
+        while True:
+            word, now_ns = self._word, self._now_ns()
+            new = follow(word, now_ns)
+            if new is word:
+                return
+            if self._swap(word, new, now_ns):
+                break
+        if new.state is not word.state:
+            self._announce(word, new, now_ns)
+
+    def _swap(self, old: Word, new: Word, now_ns: int) -> bool:
+        """Publish ``new`` if ``old`` is still the word. Nothing is called under the lock, see ``locks``."""
+        with self._lock:
+            if self._word is not old:
+                return False
+            self._word = new
+            if old.state is new.state:
+                return True
+            if old.state is State.OPEN:
+                since_ns = old.since_ns if old.since_ns > self._measured_from_ns else self._measured_from_ns
+                # Another thread may have read its clock before us and swapped after.
+                if now_ns > since_ns:
+                    self._open_ns += now_ns - since_ns
+            if new.state is State.OPEN:
+                self._times_opened += 1
+            elif new.state is State.HALF_OPEN:
+                self._times_half_opened += 1
+        return True
+
+    def _announce(self, old: Word, new: Word, now_ns: int) -> None:
+        retry_after = words.retry_after(new, now_ns) if new.state is State.OPEN else None
+        self._on_transition(old.state, new.state, new.generation, now_ns, retry_after)
+
+    def _on_transition(
+        self, from_state: State, to_state: State, generation: int, now_ns: int, retry_after: float | None
+    ) -> None:
+        """Called after a state change, in the thread that caused it, with nothing locked."""

@@ -1,0 +1,96 @@
+"""The right to make one call."""
+
+from typing import TYPE_CHECKING, final
+
+from switchgear._pure.word import FAILURE, IGNORED, SUCCESS, Grant
+
+if TYPE_CHECKING:
+    from switchgear._pure.core import Core
+
+
+@final
+class Permit:
+    """The right to make one call, from ``cb.acquire()`` until it is settled.
+
+    Settle it exactly once, from any thread: ``success()``, ``failure()`` or ``release()``. A second settlement raises
+    ``RuntimeError`` and counts nothing. One that is dropped unsettled is released.
+    """
+
+    __slots__ = ("__weakref__", "_breaker", "_unsettled")
+
+    _breaker: "Core"
+    # Popping from it is how exactly one of two racing threads settles: a single list operation, atomic everywhere.
+    _unsettled: list[Grant]
+
+    def __init__(self) -> None:
+        raise TypeError("a permit comes from a breaker's acquire(), try_acquire() or guard()")
+
+    @property
+    def settled(self) -> bool:
+        """Whether the outcome has been reported."""
+        return not self._unsettled
+
+    def success(self) -> None:
+        """Report that the call worked.
+
+        Raises:
+            RuntimeError: The permit is settled already.
+        """
+        self._breaker._settle(self._take(), SUCCESS)
+
+    def failure(self, exc: BaseException | None = None) -> None:
+        """Report that the call failed.
+
+        Args:
+            exc: Why, for ``last_failure``; it is a failure whatever its type. Default None.
+
+        Raises:
+            RuntimeError: The permit is settled already.
+        """
+        self._breaker._settle(self._take(), FAILURE, exc)
+
+    def release(self) -> None:
+        """Report that the call was abandoned: neither success nor failure; a probe gives its slot back.
+
+        Raises:
+            RuntimeError: The permit is settled already.
+        """
+        self._breaker._settle(self._take(), IGNORED)
+
+    def _settle_exception(self, error: BaseException) -> None:
+        """Settle, if it is not settled yet, by what the call raised."""
+        if grant := self._take_if_unsettled():
+            self._breaker._settle_exception(grant, error)
+
+    def _settle_timeout(self) -> None:
+        """Settle, if it is not settled yet, as a failure that exceeded the breaker's timeout."""
+        if grant := self._take_if_unsettled():
+            self._breaker._settle_timeout(grant)
+
+    def _take(self) -> Grant:
+        grant = self._take_if_unsettled()
+        if grant is None:
+            raise RuntimeError("this permit is settled already")
+        return grant
+
+    def _take_if_unsettled(self) -> Grant | None:
+        try:
+            return self._unsettled.pop()
+        except IndexError:
+            return None
+
+    def __del__(self) -> None:
+        # No attributes: it was never handed out.
+        if getattr(self, "_unsettled", None):
+            self._breaker._abandon(self._unsettled.pop())
+
+    def __repr__(self) -> str:
+        return f"<Permit of {self._breaker.name!r}, {'settled' if self.settled else 'unsettled'}>"
+
+
+def new_permit(breaker: "Core", grant: Grant) -> Permit:
+    """Return a permit that holds a grant."""
+    permit = Permit.__new__(Permit)
+    permit._breaker = breaker
+    permit._unsettled = [grant]
+    return permit

@@ -1,0 +1,123 @@
+"""Deadlines of suspended calls on asyncio.
+
+All calls of one timeout join one first-in-first-out line per event loop: their deadlines come in the order of their
+arrival, so one timer, set to the head of the line, serves them all, and joining and leaving are dict operations. The
+way out is that of ``asyncio.timeout``: the expiry cancels the task, and only a ``CancelledError`` that nobody else
+has asked for becomes a timeout.
+"""
+
+import asyncio
+import contextvars
+import weakref
+from typing import Any, Final
+
+
+class Deadline:
+    """One call's place in the line; made when it suspends, left when it ends."""
+
+    __slots__ = ("_cancelling", "_line", "_task", "expired", "when")
+
+    def __init__(self, task: "asyncio.Task[Any]", line: "_Line", when: float) -> None:
+        self._task = task
+        self._line = line
+        self._cancelling = task.cancelling()
+        self.when = when
+        self.expired = False
+
+    def leave(self) -> None:
+        """Leave the line; no expiry comes after this."""
+        self._line.waiting.pop(self, None)
+
+    def expire(self) -> None:
+        """Cancel the task: it has waited too long."""
+        self.expired = True
+        self._task.cancel()
+
+    @property
+    def timeout(self) -> float:
+        """How long the call was given, in seconds."""
+        return self._line.timeout
+
+    @staticmethod
+    def is_cancellation(error: BaseException) -> bool:
+        """Tell whether it is what a cancelled task ends with."""
+        return isinstance(error, asyncio.CancelledError)
+
+    def retract(self) -> bool:
+        """Take back the cancellation of an expiry; tell whether nobody else has asked for one meanwhile."""
+        return self._task.uncancel() <= self._cancelling
+
+
+class _Line:
+    """The suspended calls of one timeout on one loop, the earliest deadline first."""
+
+    __slots__ = ("_armed_for", "_key", "_loop", "waiting")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, key: tuple[int, float]) -> None:
+        # Weak: a line outlives the calls in it, and must not keep a loop alive that is done.
+        self._loop = weakref.ref(loop, lambda _: _lines.pop(key, None))
+        self._key = key
+        self._armed_for: float | None = None
+        self.waiting: dict[Deadline, None] = {}
+
+    @property
+    def timeout(self) -> float:
+        """What every call in the line was given, in seconds."""
+        return self._key[1]
+
+    def join(self, loop: asyncio.AbstractEventLoop, task: "asyncio.Task[Any]") -> Deadline:
+        deadline = Deadline(task, self, loop.time() + self.timeout)
+        self.waiting[deadline] = None
+        if self._armed_for is None:
+            self._arm(loop, deadline.when)
+        return deadline
+
+    def _arm(self, loop: asyncio.AbstractEventLoop, when: float) -> None:
+        # An empty context: the timer must not keep the variables of whichever call happened to arm it.
+        loop.call_at(when, self._tick, context=contextvars.Context())
+        self._armed_for = when
+
+    def _tick(self) -> None:
+        loop, armed_for = self._loop(), self._armed_for
+        self._armed_for = None
+        if loop is None or armed_for is None:
+            return
+        # A loop may round a timer down and be early by its own clock; what it was set for is due all the same.
+        now = max(loop.time(), armed_for)
+        due = []
+        for deadline in self.waiting:
+            if deadline.when > now:
+                self._arm(loop, deadline.when)
+                break
+            due.append(deadline)
+        else:
+            # Nobody waits any more: a timeout that was used once must not stay for ever.
+            _lines.pop(self._key, None)
+        for deadline in due:
+            deadline.leave()
+            deadline.expire()
+
+
+_lines: Final[dict[tuple[int, float], _Line]] = {}
+
+
+def arm(timeout: float) -> Deadline:
+    """Give the current task ``timeout`` seconds from now.
+
+    Raises:
+        RuntimeError: There is no current task, so nothing could be cancelled.
+    """
+    try:
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
+    except RuntimeError:
+        task = None
+    if task is None:
+        raise RuntimeError(
+            "a call with a timeout has suspended outside a task: run it inside one, or use timeout=None"
+        )
+    key = (id(loop), timeout)
+    line = _lines.get(key)
+    if line is None:
+        line = _lines[key] = _Line(loop, key)
+    return line.join(loop, task)

@@ -1,0 +1,192 @@
+"""The public breaker: the backend's base plus everything that is not on the path of a call."""
+
+import time
+from collections.abc import Callable
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Final, NoReturn, ParamSpec, Self, TypeVar, overload
+
+from switchgear import _compat
+from switchgear.config import CircuitBreakerConfig
+from switchgear.events import Listener, Listeners, TransitionEvent, log_transition
+from switchgear.fallback import FallbackView
+from switchgear.guard import Guard
+from switchgear.metrics import CircuitBreakerMetrics
+from switchgear.protect import protect
+from switchgear.state import State
+
+if TYPE_CHECKING:
+    from switchgear._compat import ManualClock
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+AnyListener = TypeVar("AnyListener", bound=Listener)
+
+# One for all breakers: it is held for one assignment, once in a breaker's life, and no call happens inside.
+_LISTENERS_LOCK: Final = Lock()
+
+
+class CircuitBreaker(_compat.Breaker):
+    """Protect one dependency: let calls pass while it works, reject them while it does not.
+
+    Every method may be used from any thread and from inside any call, listener or fallback; none of them waits.
+    The methods of a call (``call``, ``call_sync``, ``acquire``, ``try_acquire``) and the operator's (``force_open``,
+    ``force_close``, ``disable``, ``reset``, ``reset_metrics``) come from the backend.
+
+    The breaker is a decorator, and deliberately no context manager: an entry needs a permit of its own, see
+    ``guard()``. It cannot be pickled or copied: its state belongs to this process.
+
+    Args:
+        name: What it protects, for people; not empty.
+        config: How it behaves; default ``CircuitBreakerConfig()``.
+        clock: A ``switchgear.testing.ManualClock`` to drive its time by hand; default the monotonic clock.
+
+    Raises:
+        TypeError: The name is no string, the config no ``CircuitBreakerConfig``, the clock no ``ManualClock``.
+        ValueError: The name is empty.
+    """
+
+    __slots__ = ("__weakref__", "_listeners", "_shared_listeners")
+
+    _listeners: Listeners | None
+    _shared_listeners: Listeners | None
+
+    def __new__(
+        cls, name: str, config: CircuitBreakerConfig | None = None, *, clock: "ManualClock | None" = None
+    ) -> Self:
+        if not isinstance(name, str):
+            raise TypeError(f"name must be a str, not {type(name).__name__}")
+        if not name:
+            raise ValueError("name must not be empty")
+        if config is None:
+            config = CircuitBreakerConfig()
+        elif not isinstance(config, CircuitBreakerConfig):
+            raise TypeError(f"config must be a CircuitBreakerConfig or None, not {type(config).__name__}")
+        if clock is not None and not isinstance(clock, _compat.ManualClock):
+            raise TypeError(f"clock must be a switchgear.testing.ManualClock or None, not {type(clock).__name__}")
+        breaker = super().__new__(cls, name, config, clock)
+        breaker._listeners = None
+        breaker._shared_listeners = None
+        return breaker
+
+    @overload
+    def __call__(self, function: "classmethod[T, P, R]", /) -> "classmethod[T, P, R]": ...
+    @overload
+    def __call__(self, function: "staticmethod[P, R]", /) -> "staticmethod[P, R]": ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Callable[P, R]: ...
+    def __call__(self, function: Any, /) -> Any:
+        """Protect a function for its whole life: the decorator.
+
+        Takes functions, coroutine functions, generator and async generator functions, ``@contextmanager`` and
+        ``@asynccontextmanager`` functions, ``classmethod`` and ``staticmethod`` objects, and callable objects. Name,
+        signature, docstring and ``inspect.iscoroutinefunction`` stay as they were.
+
+        Args:
+            function: What to protect.
+
+        Returns:
+            A callable with the same signature, every call of which passes through the breaker.
+
+        Raises:
+            TypeError: It is a class, or nothing that can be protected.
+        """
+        return protect(self, function)
+
+    def guard(self) -> Guard:
+        """Return a fresh guard: ``with cb.guard() as permit`` or ``async with cb.guard() as permit``.
+
+        The body is one call. Only the async form can be interrupted and so has the timeout.
+        """
+        return Guard(self)
+
+    def with_fallback(
+        self,
+        fallback: Callable[[Exception], Any],
+        on: type[Exception] | tuple[type[Exception], ...] = Exception,
+    ) -> FallbackView:
+        """Return a view of this breaker that answers ``fallback(error)`` where a call was rejected or failed.
+
+        Args:
+            fallback: Called with the exception; in the async forms an awaitable answer is awaited.
+            on: Exception class, or a tuple of them, that the fallback answers; default every ``Exception``.
+
+        Raises:
+            TypeError: The fallback is not callable, or ``on`` holds something other than exception classes.
+        """
+        return FallbackView(self, fallback, on)
+
+    def get_state(self) -> str:
+        """Return the state for people: ``"CLOSED (failures: 2)"``, ``"OPEN (elapsed: 1.204s)"``."""
+        state, count, elapsed = self._snapshot()
+        match state:
+            case State.CLOSED:
+                return f"CLOSED (failures: {count})"
+            case State.OPEN:
+                return f"OPEN (elapsed: {elapsed:.3f}s)"
+            case State.HALF_OPEN:
+                return f"HALF_OPEN (successes: {count})"
+            case _:
+                return str(state)
+
+    def get_metrics(self) -> CircuitBreakerMetrics:
+        """Return a snapshot of the counters; exact whenever no call is settling."""
+        return CircuitBreakerMetrics(*self._counters())
+
+    def get_success_rate(self) -> float:
+        """Return the percent of all calls, rejected ones included, that succeeded; 100.0 before the first call."""
+        return self.get_metrics().success_rate
+
+    def on_transition(self, listener: AnyListener) -> AnyListener:
+        """Call ``listener(event)`` after every state change; usable as a decorator.
+
+        It runs in the thread that caused the change, with nothing locked, so it may call the breaker. An exception
+        in it is logged and hurts no call. Adding one twice is adding it once.
+
+        Args:
+            listener: Takes one ``TransitionEvent``.
+
+        Returns:
+            The listener.
+
+        Raises:
+            TypeError: It is not callable.
+        """
+        listeners = self._listeners
+        if listeners is None:
+            created = Listeners()
+            with _LISTENERS_LOCK:
+                if self._listeners is None:
+                    self._listeners = created
+                listeners = self._listeners
+        listeners.add(listener)
+        return listener
+
+    def off_transition(self, listener: Listener) -> None:
+        """Forget a listener; one that is not registered is no error."""
+        if self._listeners is not None:
+            self._listeners.discard(listener)
+
+    def _on_transition(
+        self, from_state: State, to_state: State, generation: int, now_ns: int, retry_after: float | None
+    ) -> None:
+        event = TransitionEvent(
+            name=self.name,
+            from_state=from_state,
+            to_state=to_state,
+            generation=generation,
+            monotonic=now_ns / 1e9,
+            timestamp=time.time(),
+            last_failure=self.last_failure,
+            retry_after=retry_after,
+        )
+        log_transition(event)
+        for listeners in (self._listeners, self._shared_listeners):
+            if listeners is not None:
+                listeners.notify(event)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r} {self.get_state()}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"cannot pickle or copy {self!r}: its state belongs to this process; pickle its config instead")

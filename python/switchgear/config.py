@@ -1,0 +1,145 @@
+"""How a breaker behaves: one frozen, validated value."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+Exceptions: TypeAlias = type[BaseException] | Iterable[type[BaseException]]
+
+THRESHOLD_LIMIT: Final = 1_000_000_000
+DURATION_LIMIT: Final = 315_360_000.0
+PROBE_LIMIT: Final = 16
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class CircuitBreakerConfig:
+    """Say when a breaker trips, how it recovers and what it counts.
+
+    Hashable and comparable. Every value is checked here, so nothing behind this class checks again.
+
+    Args:
+        failure_threshold: Consecutive failures in CLOSED that trip; 1 to 1,000,000,000, default 5.
+        success_threshold: Consecutive successful probes in HALF_OPEN that close; 1 to 1,000,000,000, default 2.
+        timeout: Seconds (or a ``timedelta``) that one awaited call may take; above 0, at most ten years, default
+            30.0. ``None``: no limit. A sync call cannot be interrupted and is not timed.
+        reset_timeout: Seconds (or a ``timedelta``) spent OPEN before the first probe; above 0, at most ten years,
+            default 60.0.
+        half_open_max_calls: Probes that HALF_OPEN admits at a time; 1 to 16, default ``success_threshold`` (at most
+            16).
+        ignore: An exception class, or several, that count neither as success nor as failure; default none.
+        record_only: An exception class, or several, outside which an exception counts as a success (the service did
+            answer); default ``None``: every exception is a failure.
+        is_failure: Called with each returned value; a true answer makes the call a failure (its value is still
+            returned). Default ``None``: every returned value is a success.
+
+    Raises:
+        ValueError: A value has the wrong type or is out of range; the text names field, value and range.
+    """
+
+    failure_threshold: int
+    success_threshold: int
+    timeout: float | None
+    reset_timeout: float
+    half_open_max_calls: int | None
+    ignore: tuple[type[BaseException], ...]
+    record_only: tuple[type[BaseException], ...] | None
+    is_failure: Callable[[Any], object] | None
+
+    def __init__(
+        self,
+        failure_threshold: int = 5,
+        success_threshold: int = 2,
+        timeout: "float | timedelta | None" = 30.0,
+        reset_timeout: "float | timedelta" = 60.0,
+        *,
+        half_open_max_calls: int | None = None,
+        ignore: Exceptions = (),
+        record_only: Exceptions | None = None,
+        is_failure: Callable[[Any], object] | None = None,
+    ) -> None:
+        if half_open_max_calls is not None:
+            half_open_max_calls = _count("half_open_max_calls", half_open_max_calls, PROBE_LIMIT, "None or ")
+        if is_failure is not None and not callable(is_failure):
+            raise ValueError(f"is_failure must be None or a callable that takes the result, not {is_failure!r}")
+        values = {
+            "failure_threshold": _count("failure_threshold", failure_threshold, THRESHOLD_LIMIT),
+            "success_threshold": _count("success_threshold", success_threshold, THRESHOLD_LIMIT),
+            "timeout": None if timeout is None else _duration("timeout", timeout, "None or "),
+            "reset_timeout": _duration("reset_timeout", reset_timeout),
+            "half_open_max_calls": half_open_max_calls,
+            "ignore": _exceptions("ignore", ignore),
+            "record_only": None if record_only is None else _exceptions("record_only", record_only, "None or "),
+            "is_failure": is_failure,
+        }
+        for field, value in values.items():
+            object.__setattr__(self, field, value)
+
+    @classmethod
+    def balanced(cls) -> Self:
+        """Return the defaults: 5 failures, 2 successes, 30 s a call, 60 s OPEN."""
+        return cls()
+
+    @classmethod
+    def conservative(cls) -> Self:
+        """Return a slow-to-trip, quick-to-probe setting: 10 failures, 3 successes, 60 s a call, 30 s OPEN."""
+        return cls(10, 3, 60.0, 30.0)
+
+    @classmethod
+    def aggressive(cls) -> Self:
+        """Return a quick-to-trip, slow-to-probe setting: 3 failures, 2 successes, 5 s a call, 120 s OPEN."""
+        return cls(3, 2, 5.0, 120.0)
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with some fields changed, validated anew.
+
+        Raises:
+            ValueError: As for the class.
+            TypeError: A name is no field.
+        """
+        return dataclasses.replace(self, **changes)
+
+
+def _count(field: str, value: object, limit: int, alternative: str = "") -> int:
+    if type(value) is int and 1 <= value <= limit:
+        return value
+    raise ValueError(f"{field} must be {alternative}an int from 1 to {limit:,}, not {value!r}")
+
+
+def _duration(field: str, value: object, alternative: str = "") -> float:
+    seconds = _seconds(value)
+    if 0.0 < seconds <= DURATION_LIMIT:
+        return seconds
+    raise ValueError(
+        f"{field} must be {alternative}a number of seconds (or a timedelta) above 0"
+        f" and at most {DURATION_LIMIT:,.0f}, not {value!r}"
+    )
+
+
+def _seconds(value: object) -> float:
+    """Return NaN, which is inside no range, for whatever is no duration."""
+    if isinstance(value, float):
+        return float(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        # An int past the largest float must not escape as OverflowError.
+        return float(min(value, 2**62))
+    # Imported late: datetime is a millisecond at start-up, and whoever holds a timedelta has it already.
+    from datetime import timedelta
+
+    return value.total_seconds() if isinstance(value, timedelta) else math.nan
+
+
+def _exceptions(field: str, value: object, alternative: str = "") -> tuple[type[BaseException], ...]:
+    if isinstance(value, type):
+        classes: tuple[object, ...] = (value,)
+    elif isinstance(value, Iterable):
+        classes = tuple(value)
+    else:
+        classes = (value,)
+    if all(isinstance(each, type) and issubclass(each, BaseException) for each in classes):
+        return classes  # type: ignore[return-value]  # `all` narrows nothing
+    raise ValueError(f"{field} must be {alternative}an exception class or an iterable of them, not {value!r}")

@@ -1,0 +1,138 @@
+"""The exceptions a caller can meet, and the one-line descriptions of failures."""
+
+import math
+from typing import Final
+
+from switchgear.state import State
+
+_DESCRIPTION_LIMIT: Final = 200
+
+
+class CircuitBreakerError(Exception):
+    """Base of everything that switchgear itself raises because of a breaker's state or timeout."""
+
+
+class CircuitOpenError(CircuitBreakerError):
+    """A call was rejected: the breaker is OPEN, or HALF_OPEN with every probe out.
+
+    All data lies in ``args`` and the text is made when somebody reads it, so that a rejection costs no formatting.
+
+    Args:
+        name: The breaker's name.
+        state: The state that rejected the call, OPEN or HALF_OPEN.
+        retry_after: Seconds until another call may be admitted, 0 or more; ``math.inf`` where only an operator can
+            tell.
+        last_failure: Description of the failure that tripped the breaker last, where there is one.
+    """
+
+    # No attributes of our own: the core builds rejections from `args` alone, without running this `__init__`.
+    def __init__(self, name: str, state: State, retry_after: float, last_failure: str | None = None) -> None:
+        super().__init__(name, state, retry_after, last_failure)
+
+    @property
+    def name(self) -> str:
+        """The breaker's name."""
+        name: str = self.args[0]
+        return name
+
+    @property
+    def state(self) -> State:
+        """The state that rejected the call."""
+        state: State = self.args[1]
+        return state
+
+    @property
+    def retry_after(self) -> float:
+        """Seconds until another call may be admitted; ``math.inf`` where only an operator can tell."""
+        retry_after: float = self.args[2]
+        return retry_after
+
+    @property
+    def last_failure(self) -> str | None:
+        """Description of the failure that tripped the breaker last, or None."""
+        last_failure: str | None = self.args[3]
+        return last_failure
+
+    def __str__(self) -> str:
+        text = f"{self.name!r} is OPEN"
+        if self.state is State.HALF_OPEN:
+            text += " to this call (HALF_OPEN, every probe is out)"
+        if math.isinf(self.retry_after):
+            text += " until told otherwise"
+        else:
+            text += f"; retry in {format_seconds(self.retry_after, digits=3)}"
+        if self.last_failure is not None:
+            text += f"; last failure: {self.last_failure}"
+        return text
+
+
+class CallTimeoutError(CircuitBreakerError, TimeoutError):
+    """A call took longer than the breaker's ``timeout`` and was cancelled; counted as a failure.
+
+    Args:
+        name: The breaker's name.
+        timeout: The limit that was exceeded, in seconds.
+    """
+
+    def __init__(self, name: str, timeout: float) -> None:
+        super().__init__(name, timeout)
+
+    @property
+    def name(self) -> str:
+        """The breaker's name."""
+        name: str = self.args[0]
+        return name
+
+    @property
+    def timeout(self) -> float:
+        """The limit that was exceeded, in seconds."""
+        timeout: float = self.args[1]
+        return timeout
+
+    def __str__(self) -> str:
+        return f"call through {self.name!r} {describe_timeout(self.timeout)}"
+
+
+def format_seconds(seconds: float, digits: int = 9) -> str:
+    """Write a duration without exponent or trailing zeros: ``1.5s``, ``30s``."""
+    text = f"{seconds:.{digits}f}"
+    return text.rstrip("0").rstrip(".") + "s"
+
+
+def describe_failure(failure: BaseException | None) -> str:
+    """Describe an exception in one line of at most 200 characters; never raises.
+
+    Args:
+        failure: The exception, or None for a failure that was reported without one.
+
+    Returns:
+        ``"ValueError: boom"``; the bare type where the exception has no text; ``"reported failure"`` for None.
+    """
+    if failure is None:
+        return "reported failure"
+    kind = type(failure).__name__
+    try:
+        text = str(failure)
+    except Exception:
+        text = "<no text: its __str__ raised>"
+    return _one_line(f"{kind}: {text}" if text else kind)
+
+
+def describe_result(result: object) -> str:
+    """Describe a result that ``is_failure`` judged a failure: ``"result: <repr>"``; never raises."""
+    try:
+        text = repr(result)
+    except Exception:
+        text = f"<{type(result).__name__}: its __repr__ raised>"
+    return _one_line(f"result: {text}")
+
+
+def describe_timeout(timeout: float) -> str:
+    """Describe a call that exceeded ``timeout`` seconds: ``"timed out after 30s"``."""
+    return f"timed out after {format_seconds(timeout)}"
+
+
+def _one_line(text: str) -> str:
+    # Cut before splitting: an exception's text may be megabytes of somebody's response body.
+    line = " ".join(text[: 4 * _DESCRIPTION_LIMIT].split())
+    return line if len(line) <= _DESCRIPTION_LIMIT else line[: _DESCRIPTION_LIMIT - 1] + "…"

@@ -1,0 +1,130 @@
+"""The decorator: choose, once and at decoration, how a function is protected for its whole life."""
+
+import contextlib
+import functools
+import inspect
+import sys
+from collections.abc import AsyncGenerator, Callable, Generator
+from types import BuiltinFunctionType, FunctionType, MethodType
+from typing import TYPE_CHECKING, Any, Final
+
+from switchgear import _compat
+from switchgear.errors import CallTimeoutError
+from switchgear.guard import Guard
+
+if TYPE_CHECKING:
+    from switchgear._compat import Breaker
+
+# A decorated function is contextlib's own helper; its code object is the one thing that gives it away.
+_CONTEXTMANAGER_CODE: Final = contextlib.contextmanager(lambda: iter(())).__code__  # type: ignore[arg-type, attr-defined]
+_ASYNCCONTEXTMANAGER_CODE: Final = contextlib.asynccontextmanager(lambda: iter(())).__code__  # type: ignore[arg-type, attr-defined]
+
+
+def protect(breaker: "Breaker", function: Any) -> Any:
+    """Return ``function`` with every call of it passing through ``breaker``.
+
+    Raises:
+        TypeError: It is a class or not callable.
+    """
+    if isinstance(function, (classmethod, staticmethod)):
+        return type(function)(protect(breaker, function.__func__))
+    if isinstance(function, type) or not callable(function):
+        raise TypeError(f"cannot protect {function!r}: neither a function nor a callable object")
+    code = getattr(function, "__code__", None)
+    if code is _CONTEXTMANAGER_CODE:
+        return contextlib.contextmanager(_generator_shell(breaker, function.__wrapped__))
+    if code is _ASYNCCONTEXTMANAGER_CODE:
+        return contextlib.asynccontextmanager(_async_generator_shell(breaker, function.__wrapped__))
+    if _is(inspect.isgeneratorfunction, function):
+        return _generator_shell(breaker, function)
+    if _is(inspect.isasyncgenfunction, function):
+        return _async_generator_shell(breaker, function)
+    return _guarded(breaker, function, is_async=is_coroutine_function(function))
+
+
+def is_coroutine_function(function: Any) -> bool:
+    """Tell whether calling it gives a coroutine: also for callable objects, partials and marked functions."""
+    if _is(inspect.iscoroutinefunction, function):
+        return True
+    asyncio = sys.modules.get("asyncio")
+    # Below 3.12 only asyncio knows the marker of functions that merely behave like coroutine functions.
+    return sys.version_info < (3, 12) and asyncio is not None and bool(asyncio.iscoroutinefunction(function))
+
+
+def is_generator_function(function: Any) -> bool:
+    """Tell whether calling it gives a generator, sync or async, or a context manager made from one."""
+    return (
+        getattr(function, "__code__", None) in (_CONTEXTMANAGER_CODE, _ASYNCCONTEXTMANAGER_CODE)
+        or _is(inspect.isgeneratorfunction, function)
+        or _is(inspect.isasyncgenfunction, function)
+    )
+
+
+def _is(predicate: Callable[[Any], bool], function: Any) -> bool:
+    if predicate(function):
+        return True
+    if isinstance(function, functools.partial):
+        return _is(predicate, function.func)
+    if isinstance(function, (FunctionType, BuiltinFunctionType, MethodType)):
+        return False
+    return predicate(getattr(type(function), "__call__", None))
+
+
+def _guarded(breaker: "Breaker", function: Any, *, is_async: bool) -> Any:
+    guarded: Any = _compat.GuardedFunction(breaker, function, is_async)
+    # A function's attributes are copied as functools.wraps would; an object's own state must not be, it would go
+    # stale: what is not copied is forwarded.
+    updated = ("__dict__",) if isinstance(function, (FunctionType, MethodType)) else ()
+    functools.update_wrapper(guarded, function, updated=updated)
+    if is_async and not inspect.iscoroutinefunction(guarded):
+        _mark_as_coroutine_function(guarded)
+    return guarded
+
+
+def _mark_as_coroutine_function(guarded: Any) -> None:
+    if sys.version_info >= (3, 12):
+        inspect.markcoroutinefunction(guarded)
+    else:
+        from asyncio import coroutines
+
+        guarded._is_coroutine = coroutines._is_coroutine  # type: ignore[attr-defined]
+
+
+def _generator_shell(breaker: "Breaker", function: Callable[..., Any]) -> Callable[..., Generator[Any, Any, Any]]:
+    @functools.wraps(function)
+    def shell(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        with Guard(breaker):
+            return (yield from function(*args, **kwargs))
+
+    return shell
+
+
+def _async_generator_shell(breaker: "Breaker", function: Callable[..., Any]) -> Callable[..., AsyncGenerator[Any, Any]]:
+    """Wrap a function that returns an async generator: one permit for all of it, the timeout for each step."""
+
+    @functools.wraps(function)
+    async def shell(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+        with Guard(breaker) as permit:
+            generator = function(*args, **kwargs)
+            step = generator.__anext__()
+            while True:
+                try:
+                    item = await breaker._timed(step)
+                except StopAsyncIteration:
+                    return
+                except CallTimeoutError as error:
+                    # One of a breaker nested inside has another name and is an ordinary failure.
+                    if error.name == breaker.name:
+                        permit._settle_timeout()
+                    raise
+                try:
+                    sent = yield item
+                except GeneratorExit:
+                    await breaker._timed(generator.aclose())
+                    raise
+                except BaseException as error:
+                    step = generator.athrow(error)
+                else:
+                    step = generator.asend(sent)
+
+    return shell

@@ -1,0 +1,5 @@
+"""Tools for testing code that uses switchgear."""
+
+from switchgear._compat import ManualClock
+
+__all__ = ["ManualClock"]
