@@ -78,7 +78,7 @@ lint: $(VENV)/.extra-dev $(VENV)/.native ## ruff, mypy, stubtest, import-linter,
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
-	MYPYPATH=python $(PY) -m mypy.stubtest switchgear._native --allowlist tests/packaging/stubtest-allow.txt
+	MYPYPATH=python $(PY) -m mypy.stubtest switchgear._native $(addprefix --allowlist ,$(wildcard .ci/stubtest-allow.txt))
 	$(VENV)/bin/lint-imports
 	@if cargo fmt --version >/dev/null 2>&1; then \
 		set -x; cargo fmt --check; \
