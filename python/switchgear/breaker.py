@@ -54,6 +54,7 @@ class CircuitBreaker(_compat.Breaker):
     def __new__(
         cls, name: str, config: CircuitBreakerConfig | None = None, *, clock: "ManualClock | None" = None
     ) -> Self:
+        """Check the arguments; the backend takes them as they are."""
         if not isinstance(name, str):
             raise TypeError(f"name must be a str, not {type(name).__name__}")
         if not name:

@@ -35,7 +35,7 @@ class FallbackView:
     ) -> None:
         if not callable(fallback):
             raise TypeError(f"fallback must be callable, not {type(fallback).__name__}")
-        classes = on if isinstance(on, tuple) else (on,)
+        classes: tuple[Any, ...] = on if isinstance(on, tuple) else (on,)
         if not all(isinstance(each, type) and issubclass(each, Exception) for each in classes):
             raise TypeError(f"on must be an Exception class or a tuple of them, not {on!r}")
         self._breaker = breaker
@@ -43,9 +43,7 @@ class FallbackView:
         self._on = classes
 
     @overload
-    async def call(
-        self, operation: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs
-    ) -> T: ...
+    async def call(self, operation: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
     @overload
     async def call(self, operation: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
     @overload
@@ -63,12 +61,11 @@ class FallbackView:
         Returns:
             The operation's result, or the fallback's, awaited where it is awaitable.
         """
-        if not callable(operation) and not inspect.isawaitable(operation):
-            # The caller's mistake, not the service's: no fallback may hide it.
-            return await self._breaker.call(operation, *args, **kwargs)
+        # What nobody could call or await is the caller's mistake, not the service's: no fallback may hide it.
+        on = self._on if callable(operation) or inspect.isawaitable(operation) else ()
         try:
             return await self._breaker.call(operation, *args, **kwargs)
-        except self._on as error:
+        except on as error:
             if not self._answers(error):
                 raise
             answer = self._fallback(error)
@@ -80,11 +77,11 @@ class FallbackView:
         Raises:
             TypeError: The fallback's answer is awaitable, and nobody here can await it.
         """
-        if not callable(operation):
-            return self._breaker.call_sync(operation, *args, **kwargs)
+        # What is not callable is the caller's mistake, not the service's: no fallback may hide it.
+        on = self._on if callable(operation) else ()
         try:
             return self._breaker.call_sync(operation, *args, **kwargs)
-        except self._on as error:
+        except on as error:
             if not self._answers(error):
                 raise
             answer: R = self._fallback(error)
@@ -111,23 +108,28 @@ class FallbackView:
             return type(function)(self._protect(function.__func__))
         if is_generator_function(function):
             raise TypeError(f"cannot answer for {function!r}: a generator that fails midway has no fallback")
-        protected = protect(self._breaker, function)
-        if is_coroutine_function(function):
-
-            async def shell(*args: Any, **kwargs: Any) -> Any:
-                return await self.call(function, *args, **kwargs)
-        else:
-
-            def shell(*args: Any, **kwargs: Any) -> Any:
-                try:
-                    result = protected(*args, **kwargs)
-                except self._on as error:
-                    if not self._answers(error):
-                        raise
-                    return self._fallback(error)
-                return self._answered(result) if inspect.isawaitable(result) else result
-
+        shell = self._async_shell(function) if is_coroutine_function(function) else self._sync_shell(function)
         return functools.update_wrapper(shell, function)
+
+    def _async_shell(self, function: Any) -> Callable[..., Coroutine[Any, Any, Any]]:
+        async def shell(*args: Any, **kwargs: Any) -> Any:
+            return await self.call(function, *args, **kwargs)
+
+        return shell
+
+    def _sync_shell(self, function: Any) -> Callable[..., Any]:
+        protected = protect(self._breaker, function)
+
+        def shell(*args: Any, **kwargs: Any) -> Any:
+            try:
+                result = protected(*args, **kwargs)
+            except self._on as error:
+                if not self._answers(error):
+                    raise
+                return self._fallback(error)
+            return self._answered(result) if inspect.isawaitable(result) else result
+
+        return shell
 
     async def _answered(self, awaitable: Awaitable[Any]) -> Any:
         try:

@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     from asyncio import Timeout
     from typing import NoReturn
 
-    from switchgear._compat import Breaker, Permit
     from trio import CancelScope
+
+    from switchgear._compat import Breaker, Permit
 
 
 class Guard:

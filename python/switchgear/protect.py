@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from switchgear._compat import Breaker
 
 # A decorated function is contextlib's own helper; its code object is the one thing that gives it away.
-_CONTEXTMANAGER_CODE: Final = contextlib.contextmanager(lambda: iter(())).__code__  # type: ignore[arg-type, attr-defined]
-_ASYNCCONTEXTMANAGER_CODE: Final = contextlib.asynccontextmanager(lambda: iter(())).__code__  # type: ignore[arg-type, attr-defined]
+_CONTEXTMANAGER_CODE: Final = contextlib.contextmanager(iter).__code__
+_ASYNCCONTEXTMANAGER_CODE: Final = contextlib.asynccontextmanager(aiter).__code__
 
 
 def protect(breaker: "Breaker", function: Any) -> Any:
@@ -67,7 +67,7 @@ def _is(predicate: Callable[[Any], bool], function: Any) -> bool:
         return _is(predicate, function.func)
     if isinstance(function, (FunctionType, BuiltinFunctionType, MethodType)):
         return False
-    return predicate(getattr(type(function), "__call__", None))
+    return predicate(type(function).__call__)
 
 
 def _guarded(breaker: "Breaker", function: Any, *, is_async: bool) -> Any:

@@ -13,6 +13,7 @@ from switchgear._pure.call import (
     discard,
     finish,
     is_awaitable,
+    refuse_operation,
     refuse_unfinished,
     settle_first_step,
     suspended,
@@ -36,9 +37,11 @@ class Breaker(Core):
 
     __slots__ = ("_quick",)
 
+    _quick: bool
+    """Whether a success in a calm CLOSED is one increment."""
+
     def __new__(cls, name: str, config: CircuitBreakerConfig, clock: ManualClock | None = None) -> Self:
         self = super().__new__(cls, name, config, clock)
-        # Where a success in a calm CLOSED is one increment.
         self._quick = ATOMIC_INCREMENT and config.is_failure is None
         return self
 
@@ -128,8 +131,7 @@ class Breaker(Core):
             BaseException: Whatever the operation raises, the same object.
         """
         if not callable(operation):
-            discard(operation)
-            raise TypeError(f"the operation must be callable, not {type(operation).__name__}")
+            refuse_operation(operation)
         word = self._word
         grant = word.grant or self._admit()
         try:

@@ -3,7 +3,7 @@
 import contextlib
 import inspect
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from switchgear import _trio
 from switchgear._pure.stepper import Stepper, give_back, refused, resume, take
@@ -36,23 +36,46 @@ def refuse_unfinished(result: object) -> None:
         )
 
 
+def refuse_operation(operation: object) -> NoReturn:
+    """Refuse what ``call_sync`` cannot call."""
+    discard(operation)
+    raise TypeError(f"the operation must be callable, not {type(operation).__name__}")
+
+
 def discard(operation: object) -> None:
     """Close a coroutine that nobody has started and nobody will; leave Futures, Tasks and all else alone."""
     if isinstance(operation, CoroutineType) and not _is_spent(operation):
         operation.close()
 
 
+def spent_coroutine() -> RuntimeError:
+    """Return the refusal of a coroutine that cannot be awaited from its start."""
+    return RuntimeError("this coroutine has been awaited already")
+
+
 def _is_spent(coroutine: "CoroutineType[Any, Any, Any]") -> bool:
     return coroutine.cr_frame is None or coroutine.cr_running or coroutine.cr_suspended
 
 
+def check_awaitable(operation: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Check what is not callable, before the breaker hears of it.
+
+    Raises:
+        TypeError: It is not awaitable, or came with arguments.
+        RuntimeError: It is a coroutine that somebody has awaited before.
+    """
+    if not is_awaitable(operation):
+        raise TypeError(f"the operation must be callable or awaitable, not {type(operation).__name__}")
+    if args or kwargs:
+        discard(operation)
+        raise TypeError("an awaitable takes no arguments: give call() the function and its arguments")
+    if isinstance(operation, CoroutineType) and _is_spent(operation):
+        raise spent_coroutine()
+
+
 async def call_awaitable(breaker: "Core", awaitable: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Make a call of something that is not callable."""
-    if not is_awaitable(awaitable):
-        raise TypeError(f"the operation must be callable or awaitable, not {type(awaitable).__name__}")
-    if args or kwargs:
-        discard(awaitable)
-        raise TypeError("an awaitable takes no arguments: give call() the function and its arguments")
+    check_awaitable(awaitable, args, kwargs)
     try:
         grant = breaker._admit()
     except BaseException:
@@ -66,18 +89,31 @@ async def call_under_trio(
 ) -> Any:
     """Make a call inside a trio scope, which has to be there from the start."""
     if not callable(operation):
-        if not is_awaitable(operation) or args or kwargs:
-            return await call_awaitable(breaker, operation, args, kwargs)
+        check_awaitable(operation, args, kwargs)
     try:
         grant = breaker._admit()
     except BaseException:
         discard(operation)
         raise
+    refused_result = False
+
+    def begin() -> Any:
+        nonlocal refused_result
+        result = operation(*args, **kwargs) if callable(operation) else operation
+        if not is_awaitable(result):
+            refused_result = True
+            refuse_unfinished(result)
+            refused_result = False
+        return result
+
     expired: list[bool] = []
     try:
-        result = await _trio.call_with_deadline(breaker.name, timeout, operation, args, kwargs, expired)
+        result = await _trio.call_with_deadline(breaker.name, timeout, begin, (), {}, expired)
     except BaseException as error:
-        _settle_raised(breaker, grant, error, bool(expired))
+        if refused_result:
+            breaker._settle(grant, IGNORED)
+        else:
+            _settle_raised(breaker, grant, error, bool(expired))
         raise
     _settle_returned(breaker, grant, result, bool(expired))
     return result
@@ -90,7 +126,7 @@ async def finish(breaker: "Core", grant: Grant, result: Any) -> Any:
         if not awaitable:
             refuse_unfinished(result)
         elif isinstance(result, CoroutineType) and _is_spent(result):
-            raise RuntimeError("this coroutine has been awaited already")
+            raise spent_coroutine()
     except BaseException:
         breaker._settle(grant, IGNORED)
         raise

@@ -14,12 +14,11 @@ from switchgear.config import CircuitBreakerConfig
 from switchgear.errors import CircuitOpenError, describe_failure, describe_result, describe_timeout
 from switchgear.state import State
 
-ATOMIC_INCREMENT: Final = (
-    sys.implementation.name == "cpython" and getattr(sys, "_is_gil_enabled", lambda: True)()
-)
+ATOMIC_INCREMENT: Final = sys.implementation.name == "cpython" and getattr(sys, "_is_gil_enabled", lambda: True)()
 """Whether ``self.count += 1`` loses nothing: with CPython's GIL threads switch only at calls and backward jumps."""
 
 Describe = Callable[[Any], str]
+
 
 class Core:
     """Hold the word, swap it, count.
@@ -86,9 +85,7 @@ class Core:
     def force_open(self) -> None:
         """Reject every call until told otherwise."""
         self._command(
-            lambda word, now_ns: words.held_open(word)
-            if word.state is State.OPEN
-            else words.opened(word, now_ns, None)
+            lambda word, now_ns: words.held_open(word) if word.state is State.OPEN else words.opened(word, now_ns, None)
         )
 
     def force_close(self) -> None:
@@ -274,7 +271,9 @@ class Core:
             if old.state is new.state:
                 return True
             if old.state is State.OPEN:
-                since_ns = old.since_ns if old.since_ns > self._measured_from_ns else self._measured_from_ns
+                since_ns = old.since_ns
+                if since_ns < self._measured_from_ns:
+                    since_ns = self._measured_from_ns
                 # Another thread may have read its clock before us and swapped after.
                 if now_ns > since_ns:
                     self._open_ns += now_ns - since_ns

@@ -8,7 +8,7 @@ has ended, or that a suspended call took along, is replaced.
 """
 
 import types
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Callable, Generator
 from typing import Any, Final, NamedTuple
 
 _POOL_LIMIT: Final = 64
@@ -36,6 +36,9 @@ def _steps(finished: Finished) -> Generator[Any, Any, None]:
     while True:
         # In no variable: a stepper in the pool must not keep the last call's coroutine alive.
         finished.result = yield from (yield finished)
+
+
+_STEPS_CODE: Final = _steps.__code__
 
 
 def new_stepper() -> Stepper:
@@ -84,8 +87,6 @@ def resume(stepper: Stepper, yielded: Any) -> Generator[Any, Any, Any]:
     return result
 
 
-
-
 def refused(error: BaseException) -> bool:
     """Tell whether a coroutine that a stepper was given had ended before: the error is the stepper's, not its own."""
     if type(error) is not RuntimeError or error.__cause__ is not None:
@@ -94,6 +95,3 @@ def refused(error: BaseException) -> bool:
     while traceback is not None and traceback.tb_next is not None:
         traceback = traceback.tb_next
     return traceback is not None and traceback.tb_frame.f_code is _STEPS_CODE
-
-
-_STEPS_CODE: Final = new_stepper().generator.gi_code

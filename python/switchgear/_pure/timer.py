@@ -107,15 +107,10 @@ def arm(timeout: float) -> Deadline:
     Raises:
         RuntimeError: There is no current task, so nothing could be cancelled.
     """
-    try:
-        loop = asyncio.get_running_loop()
-        task = asyncio.current_task(loop)
-    except RuntimeError:
-        task = None
-    if task is None:
-        raise RuntimeError(
-            "a call with a timeout has suspended outside a task: run it inside one, or use timeout=None"
-        )
+    loop = asyncio._get_running_loop()
+    task = None if loop is None else asyncio.current_task(loop)
+    if loop is None or task is None:
+        raise RuntimeError("a call with a timeout has suspended outside a task: run it inside one, or use timeout=None")
     key = (id(loop), timeout)
     line = _lines.get(key)
     if line is None:

@@ -151,19 +151,13 @@ def next_generation(word: Word) -> int:
 
 def _half_opened(word: Word, config: CircuitBreakerConfig) -> Word:
     probes = min(config.half_open_max_calls or config.success_threshold, PROBE_LIMIT)
-    return Word(
-        State.HALF_OPEN, next_generation(word), leases=(0,) * probes, last_failure=word.last_failure
-    )
+    return Word(State.HALF_OPEN, next_generation(word), leases=(0,) * probes, last_failure=word.last_failure)
 
 
 def _counted(word: Word, count: int) -> Word:
-    return Word(
-        word.state, word.generation, count=count, leases=word.leases, last_failure=word.last_failure
-    )
+    return Word(word.state, word.generation, count=count, leases=word.leases, last_failure=word.last_failure)
 
 
 def _leased(word: Word, slot: int, lease: int) -> Word:
     leases = (*word.leases[:slot], lease, *word.leases[slot + 1 :])
-    return Word(
-        word.state, word.generation, count=word.count, leases=leases, last_failure=word.last_failure
-    )
+    return Word(word.state, word.generation, count=word.count, leases=leases, last_failure=word.last_failure)
