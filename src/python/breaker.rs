@@ -5,10 +5,11 @@ use std::sync::{Mutex, PoisonError};
 use pyo3::exceptions::PyTypeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::{PyString, PyTuple};
+use pyo3::types::{PyString, PyTuple, PyType};
 
 use super::clock::{Clock, ManualClock};
 use super::known;
+use super::methods;
 use super::verdict;
 use crate::breaker::{self as core, Rules, transition::Event};
 
@@ -97,6 +98,12 @@ impl Breaker {
         })
     }
 
+    /// Give a derived class hot methods of its own; see `methods::attach`.
+    #[classmethod]
+    fn __init_subclass__(class: &Bound<'_, PyType>) -> PyResult<()> {
+        methods::attach(class)
+    }
+
     /// What the breaker protects, for people.
     #[getter]
     fn name(&self, py: Python<'_>) -> Py<PyString> {
@@ -117,8 +124,8 @@ impl Breaker {
 
     /// Description of the failure that tripped the breaker last, or None.
     #[getter]
-    pub(super) fn last_failure(&self, py: Python<'_>) -> Option<Py<PyString>> {
-        self.describe().as_ref().map(|text| text.clone_ref(py))
+    pub(super) fn last_failure<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyString>> {
+        self.describe().as_ref().map(|text| text.bind(py).clone())
     }
 
     #[allow(clippy::cast_precision_loss)] // seconds for people

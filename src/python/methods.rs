@@ -1,12 +1,15 @@
 //! The hot methods of the breaker, as raw method descriptors: `call`, `call_sync`, `acquire`, `try_acquire`.
 //!
-//! They are put onto the `PyO3` class when the module loads. The descriptor has checked `self` before it calls us.
+//! They are put onto the `PyO3` class when the module loads, and onto each class derived from it. The descriptor has checked `self` before it calls us.
 
+use std::ffi::CStr;
 use std::ptr::null_mut;
+use std::sync::OnceLock;
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::types::PyType;
 
 use super::Object;
 use super::boundary;
@@ -117,31 +120,62 @@ unsafe fn refuse_type(py: Python<'_>, method: &str, wanted: &str, operation: Obj
     null_mut()
 }
 
-/// Put the methods onto the class.
-pub fn attach(py: Python<'_>) -> PyResult<()> {
+/// Put the methods onto a class: the breaker's own, and each class derived from it that inherits them.
+///
+/// The interpreter calls a method descriptor by the short way only if it belongs to the very class of the instance; to find
+/// that out for a base class takes longer than admission and settlement together.
+pub fn attach(class: &Bound<'_, PyType>) -> PyResult<()> {
+    let py = class.py();
+    static DEFINITIONS: OnceLock<[Definition; 5]> = OnceLock::new();
+    for Definition(definition) in DEFINITIONS.get_or_init(definitions) {
+        // SAFETY: the names are literals.
+        let name = unsafe { CStr::from_ptr(definition.ml_name) }.to_string_lossy();
+        if let Some(inherited) = class.getattr_opt(name.as_ref())?
+            && !is_ours(&inherited)
+        {
+            continue;
+        }
+        // SAFETY: `class` is a type, the definition lives for ever (and is only read), the descriptor is a new reference.
+        let descriptor = unsafe {
+            let descriptor = ffi::PyDescr_NewMethod(class.as_type_ptr(), (&raw const *definition).cast_mut());
+            Bound::from_owned_ptr_or_err(py, descriptor)?
+        };
+        class.setattr(name.as_ref(), descriptor)?;
+    }
+    Ok(())
+}
+
+/// Whether a class's attribute is one of these descriptors, and not what a subclass put in its place.
+fn is_ours(attribute: &Bound<'_, PyAny>) -> bool {
+    // SAFETY: a plain type test on a live object.
+    let is_descriptor = unsafe { ffi::Py_TYPE(attribute.as_ptr()) == &raw mut ffi::PyMethodDescr_Type };
+    let owner = attribute.getattr("__objclass__").and_then(|owner| Ok(owner.cast_into::<PyType>()?));
+    is_descriptor && owner.is_ok_and(|owner| owner.is_subclass_of::<Breaker>().unwrap_or(false))
+}
+
+/// A method definition: literals and functions.
+struct Definition(ffi::PyMethodDef);
+
+// SAFETY: the pointers in it lead to literals and functions, which are there for everybody and for ever.
+unsafe impl Send for Definition {}
+// SAFETY: as above; nobody writes to a definition.
+unsafe impl Sync for Definition {}
+
+fn definitions() -> [Definition; 5] {
     let fast = |function| ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: function };
     let plain = |function| ffi::PyMethodDefPointer { PyCFunction: function };
     let with_keywords = ffi::METH_FASTCALL | ffi::METH_KEYWORDS;
-    let methods = Box::leak(Box::new([
+    [
         method(c"call", fast(call_), with_keywords, CALL),
         method(c"call_sync", fast(call_sync), with_keywords, CALL_SYNC),
         method(c"acquire", plain(acquire), ffi::METH_NOARGS, ACQUIRE),
         method(c"try_acquire", plain(try_acquire), ffi::METH_NOARGS, TRY_ACQUIRE),
         method(c"_timed", plain(timed), ffi::METH_O, TIMED),
-    ]));
-    let class = py.get_type::<Breaker>();
-    for definition in methods {
-        // SAFETY: the class is a type, the definition lives for ever, and the descriptor is a new reference.
-        let (name, descriptor) = unsafe {
-            let descriptor = ffi::PyDescr_NewMethod(class.as_type_ptr(), definition);
-            (std::ffi::CStr::from_ptr(definition.ml_name), Bound::from_owned_ptr_or_err(py, descriptor)?)
-        };
-        class.setattr(name.to_string_lossy().as_ref(), descriptor)?;
-    }
-    Ok(())
+    ]
+    .map(Definition)
 }
 
-const CALL: &std::ffi::CStr = c"call($self, operation, /, *args, **kwargs)
+const CALL: &CStr = c"call($self, operation, /, *args, **kwargs)
 --
 
 Return an awaitable that runs one operation through the breaker.
@@ -165,7 +199,7 @@ Raises:
     RuntimeError: The call, or the coroutine, was awaited before (when awaited).
 ";
 
-const CALL_SYNC: &std::ffi::CStr = c"call_sync($self, operation, /, *args, **kwargs)
+const CALL_SYNC: &CStr = c"call_sync($self, operation, /, *args, **kwargs)
 --
 
 Run one callable through the breaker and return its result.
@@ -182,7 +216,7 @@ Raises:
     CircuitOpenError: The breaker rejected the call.
 ";
 
-const ACQUIRE: &std::ffi::CStr = c"acquire($self, /)
+const ACQUIRE: &CStr = c"acquire($self, /)
 --
 
 Return a permit for one call, to be settled by ``success()``, ``failure()`` or ``release()``; dropped, it is released.
@@ -191,13 +225,13 @@ Raises:
     CircuitOpenError: The breaker rejected the call.
 ";
 
-const TRY_ACQUIRE: &std::ffi::CStr = c"try_acquire($self, /)
+const TRY_ACQUIRE: &CStr = c"try_acquire($self, /)
 --
 
 Return a permit for one call, or None where the breaker rejects it: no exception on the fast path.
 ";
 
-const TIMED: &std::ffi::CStr = c"_timed($self, awaitable, /)
+const TIMED: &CStr = c"_timed($self, awaitable, /)
 --
 
 Run an awaitable under the breaker's timeout, without a permit or a verdict: one step of something that has one.

@@ -31,7 +31,7 @@ fn _native(py: Python<'_>, module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<breaker::Breaker>()?;
     module.add_class::<permit::Permit>()?;
     module.add_class::<clock::ManualClock>()?;
-    methods::attach(py)?;
+    methods::attach(&py.get_type::<breaker::Breaker>())?;
     module.add("Call", call::class(py)?)?;
     module.add("GuardedFunction", guarded::class(py)?)?;
 

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::ptr::null_mut;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use pyo3::exceptions::{PyAttributeError, PyRuntimeError};
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -22,6 +22,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString, PyWeakrefMethods, PyWeakrefReference};
 
 use super::Object;
+use super::clock::monotonic_ns;
 
 /// A call's place in a queue. It lies inside the call's own object, so it never moves.
 pub struct Alarm {
@@ -92,11 +93,10 @@ impl Alarm {
 /// `alarm` is idle, does not move, and is disarmed before its memory goes.
 pub unsafe fn arm(py: Python<'_>, alarm: *mut Alarm, duration: f64, yielded: Object) -> PyResult<()> {
     let asyncio = Asyncio::get(py)?;
-    let running = asyncio.running_loop(py, yielded)?;
-    let task = asyncio.current_task(&running)?;
+    let (running, task) = asyncio.running(py, yielded)?;
     let cancelling = task.call_method0(&asyncio.cancelling)?.extract()?;
     let queue = Queue::of(&running, duration)?;
-    let now = queue.get().time.bind(py).call0()?.extract::<f64>()?;
+    let now = queue.get().now(py)?;
     // SAFETY: the caller's promise; the alarm is in no queue yet, so nobody else looks at it.
     let must_set_timer = unsafe {
         (*alarm).deadline = now + duration;
@@ -176,8 +176,8 @@ unsafe fn uncancel(py: Python<'_>, alarm: *mut Alarm) -> Ended {
 #[pyclass(frozen, weakref, module = "switchgear._native")]
 struct Queue {
     running: Py<PyAny>,
-    /// `loop.time`
-    time: Py<PyAny>,
+    /// `loop.time`; `None` where that is asyncio's own, which reads the clock that we read, at five times the price.
+    time: Option<Py<PyAny>>,
     duration: u64,
     line: Mutex<Line>,
 }
@@ -262,9 +262,10 @@ impl Queue {
     fn of<'py>(running: &Bound<'py, PyAny>, duration: f64) -> PyResult<Bound<'py, Self>> {
         let py = running.py();
         let key = (running.as_ptr() as usize, duration.to_bits());
-        let found = index().get(&key).map(|queue| queue.clone_ref(py));
+        // Taken out by itself: the guard must be gone before Python code can run.
+        let found = index().get(&key).map(|queue| queue.bind(py).clone());
         // A dead reference can only be that of an earlier loop at the same address.
-        if let Some(queue) = found.and_then(|queue| queue.bind(py).upgrade()) {
+        if let Some(queue) = found.and_then(|queue| queue.upgrade()) {
             // SAFETY: only queues are put into the index.
             return Ok(unsafe { queue.cast_into_unchecked() });
         }
@@ -276,7 +277,7 @@ impl Queue {
         let py = running.py();
         let queue = Self {
             running: running.clone().unbind(),
-            time: running.getattr("time")?.unbind(),
+            time: Self::clock_of(running)?,
             duration,
             line: Mutex::new(Line { head: null_mut(), tail: null_mut(), timer: None }),
         };
@@ -284,15 +285,36 @@ impl Queue {
         let queue = Bound::new(py, queue)?;
         let reference = PyWeakrefReference::new(queue.as_any())?.unbind();
         // What falls out of the index is dropped after the lock: its owner's finalizers are Python code.
-        let known: Vec<_> = index().iter().map(|(key, reference)| (*key, reference.clone_ref(py))).collect();
+        let known: Vec<_> = index().iter().map(|(key, reference)| (*key, reference.bind(py).clone())).collect();
         let mut dropped = Vec::new();
         for (key, reference) in known {
-            if reference.bind(py).upgrade().is_none() {
+            if reference.upgrade().is_none() {
                 dropped.extend(index().remove(&key));
             }
         }
         dropped.extend(index().insert(key, reference));
+        dropped.into_iter().for_each(|reference| drop(reference.into_bound(py)));
         Ok(queue)
+    }
+
+    /// How to ask the loop for its time, where that is not simply the monotonic clock.
+    fn clock_of(running: &Bound<'_, PyAny>) -> PyResult<Option<Py<PyAny>>> {
+        let py = running.py();
+        let time = running.getattr("time")?;
+        let stock = py.import("asyncio")?.getattr("BaseEventLoop")?.getattr("time")?;
+        let is_stock = time.getattr_opt("__func__")?.is_some_and(|function| function.is(&stock));
+        let clock = py.import("time")?.call_method1("get_clock_info", ("monotonic",))?.getattr("implementation")?;
+        let is_ours = cfg!(unix) && clock.eq("clock_gettime(CLOCK_MONOTONIC)")?;
+        Ok((!(is_stock && is_ours)).then(|| time.unbind()))
+    }
+
+    /// The loop's time, in seconds.
+    #[allow(clippy::cast_precision_loss)] // as `time.monotonic` does
+    fn now(&self, py: Python<'_>) -> PyResult<f64> {
+        match &self.time {
+            None => Ok(monotonic_ns() as f64 * 1e-9),
+            Some(time) => time.bind(py).call0()?.extract(),
+        }
     }
 
     fn key(&self) -> (usize, u64) {
@@ -320,7 +342,7 @@ impl Queue {
     fn __call__(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let queue = this.get();
-        let now = queue.time.bind(py).call0()?.extract::<f64>()?;
+        let now = queue.now(py)?;
         // The loop may round; what the timer was set for has come when the loop says so.
         let now = queue.line().timer.map_or(now, |when| when.max(now));
         loop {
@@ -360,10 +382,12 @@ struct Asyncio {
     future: Py<PyAny>,
     task: Py<PyAny>,
     running_loop: Py<PyAny>,
-    /// `_asyncio.current_task`, or before 3.12, where that is a Python function, the dictionary that it reads.
-    current_task: Result<Py<PyAny>, Py<PyDict>>,
+    current_task: Py<PyAny>,
+    /// `_asyncio._current_tasks`: loop → the task that it is running. Gone in 3.14.
+    tasks: Option<Py<PyDict>>,
     context: Py<PyAny>,
     loop_of: Py<PyString>,
+    thread_of: Py<PyString>,
     cancelling: Py<PyString>,
 }
 
@@ -371,43 +395,60 @@ impl Asyncio {
     fn get(py: Python<'_>) -> PyResult<&Self> {
         static ASYNCIO: PyOnceLock<Asyncio> = PyOnceLock::new();
         ASYNCIO.get_or_try_init(py, || {
-            py.import("asyncio")?;
+            let asyncio = py.import("asyncio")?;
             let module = py.import("_asyncio")?;
-            let current_task = match module.getattr("current_task") {
-                Ok(function) => Ok(function.unbind()),
-                Err(error) if error.is_instance_of::<PyAttributeError>(py) => Err(module.getattr("_current_tasks")?.cast_into()?.unbind()),
-                Err(error) => return Err(error),
-            };
+            let tasks = module.getattr_opt("_current_tasks")?.and_then(|tasks| tasks.cast_into().ok());
             Ok(Self {
                 future: module.getattr("Future")?.unbind(),
                 task: module.getattr("Task")?.unbind(),
                 running_loop: module.getattr("_get_running_loop")?.unbind(),
-                current_task,
+                current_task: asyncio.getattr("current_task")?.unbind(),
+                tasks: tasks.map(Bound::unbind),
                 context: py.import("contextvars")?.getattr("Context")?.unbind(),
                 loop_of: PyString::intern(py, "_loop").unbind(),
+                thread_of: PyString::intern(py, "_thread_id").unbind(),
                 cancelling: PyString::intern(py, "cancelling").unbind(),
             })
         })
     }
 
-    /// The running loop. A future that was yielded knows it, and answers faster than asyncio itself.
-    fn running_loop<'py>(&self, py: Python<'py>, yielded: Object) -> PyResult<Bound<'py, PyAny>> {
-        // SAFETY: `yielded` is a live object.
-        let (class, yielded) = unsafe { (ffi::Py_TYPE(yielded).cast(), Borrowed::from_ptr(py, yielded)) };
-        if class == self.future.as_ptr() || class == self.task.as_ptr() {
-            return yielded.getattr(&self.loop_of);
+    /// The running loop and its current task, by the shortest way that is sure.
+    fn running<'py>(&self, py: Python<'py>, yielded: Object) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+        if let Some(tasks) = &self.tasks {
+            let tasks = tasks.bind(py);
+            if let Some(running) = self.loop_of_future(py, yielded)? {
+                let task = tasks.get_item(&running)?.ok_or_else(no_task)?;
+                return Ok((running, task));
+            }
+            if let Some(found) = self.only_one(tasks)? {
+                return Ok(found);
+            }
         }
         let running = self.running_loop.bind(py).call0()?;
-        if running.is_none() { Err(no_task()) } else { Ok(running) }
+        let task = if running.is_none() { running.clone() } else { self.current_task.bind(py).call1((&running,))? };
+        if task.is_none() { Err(no_task()) } else { Ok((running, task)) }
     }
 
-    fn current_task<'py>(&self, running: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        let py = running.py();
-        let task = match &self.current_task {
-            Ok(function) => Some(function.bind(py).call1((running,))?),
-            Err(tasks) => tasks.bind(py).get_item(running)?,
-        };
-        task.filter(|task| !task.is_none()).ok_or_else(no_task)
+    /// The loop of a future that was yielded: the running one, or the task would refuse the future.
+    fn loop_of_future<'py>(&self, py: Python<'py>, yielded: Object) -> PyResult<Option<Bound<'py, PyAny>>> {
+        // SAFETY: `yielded` is a live object.
+        let (class, yielded) = unsafe { (ffi::Py_TYPE(yielded).cast(), Borrowed::from_ptr(py, yielded)) };
+        let is_future = class == self.future.as_ptr() || class == self.task.as_ptr();
+        if is_future { yielded.getattr(&self.loop_of).map(Some) } else { Ok(None) }
+    }
+
+    /// The one loop that is running a task just now, if it is this thread's. Asking asyncio itself takes a system call on 3.11:
+    /// it looks whether the process has forked.
+    fn only_one<'py>(&self, tasks: &Bound<'py, PyDict>) -> PyResult<Option<(Bound<'py, PyAny>, Bound<'py, PyAny>)>> {
+        if tasks.len() != 1 {
+            return Ok(None);
+        }
+        let Some((running, task)) = tasks.iter().next() else { return Ok(None) };
+        let Some(thread) = running.getattr_opt(&self.thread_of)? else { return Ok(None) };
+        // SAFETY: no more than a question to the system.
+        let mine = unsafe { ffi::PyThread_get_thread_ident() };
+        let is_mine = thread.extract::<u64>().is_ok_and(|thread| thread == mine as u64);
+        Ok(is_mine.then_some((running, task)))
     }
 }
 

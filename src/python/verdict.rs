@@ -60,7 +60,7 @@ fn raise_open(py: Python<'_>, this: Object, rejected: Rejected) {
     // SAFETY: as in `admit`.
     let breaker = unsafe { breaker_of(py, this) };
     let class = raw(&known().open_error);
-    let last_failure = breaker.last_failure(py).map_or_else(|| py.None(), Py::into_any);
+    let last_failure = breaker.last_failure(py).map_or_else(|| py.None().into_bound(py), Bound::into_any);
     // SAFETY: every pointer is a live object of the type that its call wants; PyTuple_Pack takes references of its own, and
     // what is owned here is released here.
     unsafe {
