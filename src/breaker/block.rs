@@ -14,7 +14,7 @@ use crate::sync::{
 
 use super::lease::{Leases, NoSlot};
 use super::metrics::{Counters, LINE, Metrics};
-use super::permit::{Change, HeldLease, Outcome, Permit, Rejected};
+use super::permit::{Change, Outcome, Permit, Rejected};
 use super::rules::Rules;
 use super::tick;
 use super::transition::{Event, transition};
@@ -113,7 +113,7 @@ impl Block {
                 State::HalfOpen => {
                     let is_current = || Word::unpack(self.word.load(Relaxed)).generation == generation;
                     match self.leases.take(rules, generation, now_ns, is_current) {
-                        Ok(held) => return (Ok(Permit { held, generation }), change),
+                        Ok(held) => return (Ok(Permit::probe(generation, held)), change),
                         Err(NoSlot::Full(earliest)) => return (Err(self.reject(word.state, earliest, now_ns)), change),
                         Err(NoSlot::Outdated) => {}
                     }
@@ -154,8 +154,8 @@ impl Block {
         if found.state != State::Disabled {
             self.metrics.count(outcome, late);
         }
-        if permit.held != HeldLease::NONE {
-            self.leases.give_back(permit.held);
+        if let Some(held) = permit.held() {
+            self.leases.give_back(held);
         }
         change
     }

@@ -9,28 +9,34 @@ use super::word::{Generation, State};
 /// whoever hands permits out (the bindings) settles each once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Permit {
-    pub(super) held: HeldLease,
+    // Flat, and sixteen bytes: an `Option` of a lease would be copied in pieces other than it was written in, and stall each call.
+    lease: u64,
+    slot: u32,
     pub(super) generation: Generation,
 }
 
 /// A probe's slot, and what the slot held when the probe took it: [`Lease::NONE`] for a call that is no probe.
-///
-/// Packed, and without an `Option` around it, so that a permit is sixteen bytes that are copied as they were written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct HeldLease {
     pub(super) lease: u64,
     pub(super) slot: u32,
 }
 
-impl HeldLease {
-    pub(super) const NONE: Self = Self { lease: Lease::NONE, slot: 0 };
-}
-
 impl Permit {
     /// The permit of a call that is no probe.
     #[inline(always)]
     pub(super) const fn plain(generation: Generation) -> Self {
-        Self { held: HeldLease::NONE, generation }
+        Self { lease: Lease::NONE, slot: 0, generation }
+    }
+
+    /// The permit of a probe.
+    pub(super) const fn probe(generation: Generation, held: HeldLease) -> Self {
+        Self { lease: held.lease, slot: held.slot, generation }
+    }
+
+    /// The lease of a probe.
+    pub(super) fn held(&self) -> Option<HeldLease> {
+        (self.lease != Lease::NONE).then_some(HeldLease { lease: self.lease, slot: self.slot })
     }
 
     /// The generation that the call was admitted in.

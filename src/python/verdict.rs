@@ -24,21 +24,29 @@ pub unsafe fn breaker_of<'a>(py: Python<'a>, this: Object) -> &'a Breaker {
 #[inline(always)]
 pub fn admit(py: Python<'_>, this: Object) -> Option<Permit> {
     // SAFETY: all our callers hold a breaker, as their own `self` or as a field that their constructor checked.
-    unsafe { breaker_of(py, this) }.core.pass().or_else(|| {
-        let rejected = ask(py, this);
-        rejected.map_err(|rejected| rejected.map(|rejected| raise_open(py, this, rejected))).ok()
-    })
+    match unsafe { breaker_of(py, this) }.core.pass() {
+        Some(permit) => Some(permit),
+        None => ask_or_raise(py, this),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn ask_or_raise(py: Python<'_>, this: Object) -> Option<Permit> {
+    ask(py, this).map_err(|rejected| rejected.map(|rejected| raise_open(py, this, rejected))).ok()
 }
 
 /// Ask to make a call, where a rejection is no exception. `None` without an exception set: rejected.
 #[inline(always)]
 pub fn try_admit(py: Python<'_>, this: Object) -> Option<Permit> {
     // SAFETY: as in `admit`.
-    unsafe { breaker_of(py, this) }.core.pass().or_else(|| ask(py, this).ok())
+    match unsafe { breaker_of(py, this) }.core.pass() {
+        Some(permit) => Some(permit),
+        None => ask(py, this).ok(),
+    }
 }
 
 /// Ask a breaker that does not just let everything pass. An error without a rejection: an exception is set.
-#[inline(never)]
 fn ask(py: Python<'_>, this: Object) -> Result<Permit, Option<Rejected>> {
     // SAFETY: as in `admit`.
     let breaker = unsafe { breaker_of(py, this) };
