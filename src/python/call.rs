@@ -230,7 +230,7 @@ impl Call {
         // SAFETY: as in `send`.
         unsafe {
             let is_callable = (*call).phase == Phase::Callable;
-            if !is_callable && let Err(error) = operation::check_fresh(py, (*call).target) {
+            if !is_callable && let Err(error) = boundary::attached(|| operation::check_fresh(py, (*call).target)) {
                 error.restore(py);
                 // It is somebody else's coroutine: not ours to close.
                 (*call).phase = Phase::Callable;
@@ -244,7 +244,7 @@ impl Call {
                 (*call).admission = Admission::Given;
             }
             (*call).phase = Phase::Running;
-            if (*call).timed && trio_may_run(py) && Self::hand_to_trio(py, call, is_callable) {
+            if (*call).timed && trio_may_run(py) && boundary::attached(|| Self::hand_to_trio(py, call, is_callable)) {
                 return if (*call).target.is_null() { Self::leave_raised(py, call) } else { Self::drive(py, call, ffi::Py_None()) };
             }
             if is_callable { Self::invoke(py, call) } else { Self::run_awaitable(py, call) }
@@ -278,9 +278,7 @@ impl Call {
                     Self::run_awaitable(py, call)
                 }
                 Kind::Unprotected => {
-                    let refusal = operation::refuse_unprotected(py, result);
-                    ffi::Py_DECREF(result);
-                    refusal.restore(py);
+                    operation::refuse_unprotected(py, result);
                     Self::leave_settled(py, call, Outcome::Ignored)
                 }
             }
@@ -324,7 +322,7 @@ impl Call {
                 let timeout = breaker_of(py, (*call).breaker).timeout.unwrap_or(f64::INFINITY);
                 if let Err(error) = timer::arm(py, addr_of_mut!((*call).alarm), timeout, yielded) {
                     ffi::Py_DECREF(yielded);
-                    operation::close_coroutine(py, (*call).target);
+                    boundary::attached(|| operation::close_coroutine(py, (*call).target));
                     error.restore(py);
                     return Self::leave_settled(py, call, Outcome::Ignored);
                 }
@@ -358,9 +356,12 @@ impl Call {
             } else {
                 // The operation swallowed our cancellation and returned after all: its value stands, and so does the verdict.
                 let this = Borrowed::from_ptr(py, (*call).breaker);
-                match verdict::settle(py, (*call).breaker, permit, Outcome::Timeout, || verdict::describe_timeout(&this)) {
-                    Ok(()) => return Step::Returned(value),
-                    Err(error) => error.restore(py),
+                let settled = boundary::attached(|| {
+                    verdict::settle(py, this.as_ptr(), permit, Outcome::Timeout, || verdict::describe_timeout(&this))
+                        .map_err(|error| error.restore(py))
+                });
+                if settled.is_ok() {
+                    return Step::Returned(value);
                 }
             }
             ffi::Py_DECREF(value);
@@ -374,7 +375,7 @@ impl Call {
         unsafe {
             let mut forced = None;
             if (*call).alarm.stage() != Stage::Idle {
-                forced = Self::leave_alarm(py, call);
+                forced = boundary::attached(|| Self::leave_alarm(py, call));
             }
             Self::finish(py, call, forced)
         }
@@ -400,7 +401,6 @@ impl Call {
     }
 
     /// An exception met a set alarm: it may be the alarm's own cancellation, and then becomes `CallTimeoutError`.
-    #[cold]
     unsafe fn leave_alarm(py: Python<'_>, call: *mut Self) -> Option<Outcome> {
         // SAFETY: as in `send`.
         unsafe {
@@ -428,11 +428,13 @@ impl Call {
         // SAFETY: as in `send`.
         unsafe {
             if (*call).phase == Phase::Awaitable {
-                let error = PyErr::take(py);
-                operation::close_coroutine(py, (*call).target);
-                if let Some(error) = error {
-                    error.restore(py);
-                }
+                boundary::attached(|| {
+                    let error = PyErr::take(py);
+                    operation::close_coroutine(py, (*call).target);
+                    if let Some(error) = error {
+                        error.restore(py);
+                    }
+                });
             }
             let step = Self::leave_settled(py, call, Outcome::Ignored);
             Self::forget_arguments(call);
@@ -446,14 +448,15 @@ impl Call {
         if unsafe { ffi::PyErr_ExceptionMatches(ffi::PyExc_StopIteration) } == 0 {
             return;
         }
-        let cause = PyErr::take(py);
-        let error = PyRuntimeError::new_err("the operation raised StopIteration");
-        error.set_cause(py, cause);
-        error.restore(py);
+        boundary::attached(|| {
+            let cause = PyErr::take(py);
+            let error = PyRuntimeError::new_err("the operation raised StopIteration");
+            error.set_cause(py, cause);
+            error.restore(py);
+        });
     }
 
     /// Under trio the deadline is trio's: put the operation into a coroutine that has one. False: trio does not run here.
-    #[cold]
     unsafe fn hand_to_trio(py: Python<'_>, call: *mut Self, is_callable: bool) -> bool {
         // SAFETY: as in `send`; the arguments lie where `make` put them.
         unsafe {
@@ -552,7 +555,7 @@ fn trio_may_run(py: Python<'_>) -> bool {
     // SAFETY: `sys.modules` is a dictionary.
     let count = unsafe { ffi::PyDict_Size(raw(&known().modules)) };
     count != WITHOUT_TRIO.load(Relaxed) && {
-        let is_there = known().modules.bind(py).contains(&known().names.trio).unwrap_or(true);
+        let is_there = boundary::attached(|| known().modules.bind(py).contains(&known().names.trio).unwrap_or(true));
         WITHOUT_TRIO.store(if is_there { -1 } else { count }, Relaxed);
         is_there
     }
@@ -642,7 +645,7 @@ unsafe fn stop_iteration(py: Python<'_>, value: Object) {
 }
 
 unsafe extern "C" fn throw(this: Object, arguments: *mut Object, count: ffi::Py_ssize_t) -> Object {
-    boundary::enter(null_mut(), |py| {
+    boundary::enter_cold(null_mut(), |py| {
         let call: *mut Call = this.cast();
         // SAFETY: the interpreter passes a live object of this class and `count` arguments; the call owns `target`.
         unsafe {
@@ -719,7 +722,7 @@ unsafe fn raise_given(py: Python<'_>, arguments: *const Object, count: ffi::Py_s
 }
 
 unsafe extern "C" fn close(this: Object, _: Object) -> Object {
-    boundary::enter(null_mut(), |py| {
+    boundary::enter_cold(null_mut(), |py| {
         let call: *mut Call = this.cast();
         // SAFETY: the interpreter passes a live object of this class; the call owns `target`.
         unsafe {
@@ -783,7 +786,7 @@ unsafe extern "C" fn traverse(this: Object, visit: ffi::visitproc, argument: *mu
 }
 
 unsafe extern "C" fn clear(this: Object) -> c_int {
-    boundary::enter(0, |py| {
+    boundary::enter_cold(0, |py| {
         let call: *mut Call = this.cast();
         // SAFETY: the collector passes a live object of this class that nothing outside the garbage reaches.
         unsafe {
@@ -804,7 +807,7 @@ unsafe extern "C" fn dealloc(this: Object) {
             ffi::PyObject_GC_UnTrack(this.cast());
         }
         if (*call).phase != Phase::Done {
-            boundary::enter((), |py| end_unfinished(py, call));
+            boundary::enter_cold((), |py| end_unfinished(py, call));
         }
         let breaker = (*call).breaker;
         let class = ffi::Py_TYPE(this);
@@ -815,7 +818,6 @@ unsafe extern "C" fn dealloc(this: Object) {
 }
 
 /// A call goes away before its end: say so if it never began, and give back what it holds.
-#[cold]
 unsafe fn end_unfinished(py: Python<'_>, call: *mut Call) {
     // SAFETY: as in `dealloc`.
     unsafe {

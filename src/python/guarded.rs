@@ -63,9 +63,7 @@ pub unsafe fn run(
             }
             Kind::Awaitable => on_awaitable(py, permit, result),
             Kind::Unprotected => {
-                let refusal = operation::refuse_unprotected(py, result);
-                ffi::Py_DECREF(result);
-                refusal.restore(py);
+                operation::refuse_unprotected(py, result);
                 verdict::settle_raised(py, breaker, permit, Some(Outcome::Ignored));
                 null_mut()
             }
@@ -104,7 +102,7 @@ unsafe extern "C" fn call_coroutine_function(this: Object, arguments: *const Obj
 }
 
 unsafe extern "C" fn new(class: *mut ffi::PyTypeObject, arguments: Object, keywords: Object) -> Object {
-    boundary::enter(null_mut(), |py| {
+    boundary::enter_cold(null_mut(), |py| {
         // SAFETY: the interpreter passes a tuple, and a dictionary or null.
         let (arguments, keywords) = unsafe {
             (Borrowed::from_ptr(py, arguments).to_owned().cast_into_unchecked::<PyTuple>(), Borrowed::from_ptr_or_opt(py, keywords))
@@ -158,7 +156,7 @@ unsafe extern "C" fn bind(this: Object, instance: Object, _: Object) -> Object {
 }
 
 unsafe extern "C" fn represent(this: Object) -> Object {
-    boundary::enter(null_mut(), |py| {
+    boundary::enter_cold(null_mut(), |py| {
         // SAFETY: the interpreter passes a live object of this class, which owns its fields.
         let (function, breaker) = unsafe {
             let guarded: *mut Guarded = this.cast();

@@ -67,9 +67,7 @@ unsafe extern "C" fn call_sync(this: Object, arguments: *const Object, count: ff
             // The place before the operation's arguments is our own operation's: free to be used while it runs.
             let flags = (count as usize - 1) | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET;
             guarded::run(py, this, operation, arguments.add(1), flags, names, |py, permit, result| {
-                let refusal = operation::refuse_awaitable(py, result);
-                ffi::Py_DECREF(result);
-                refusal.restore(py);
+                operation::refuse_awaitable(py, result);
                 verdict::settle_raised(py, this, permit, Some(crate::breaker::Outcome::Ignored));
                 null_mut()
             })
@@ -113,10 +111,12 @@ fn refuse_nothing(py: Python<'_>, method: &str) -> Object {
 
 #[cold]
 unsafe fn refuse_type(py: Python<'_>, method: &str, wanted: &str, operation: Object) -> Object {
-    // SAFETY: `operation` is a live object.
-    let class = unsafe { Borrowed::from_ptr(py, operation) }.get_type();
-    let class = class.name().map_or_else(|_| String::from("?"), |name| name.to_string());
-    PyTypeError::new_err(format!("{method}() needs {wanted}, not {class}")).restore(py);
+    boundary::attached(|| {
+        // SAFETY: `operation` is a live object.
+        let operation = unsafe { Borrowed::from_ptr(py, operation) };
+        let class = operation::class_name(&operation);
+        PyTypeError::new_err(format!("{method}() needs {wanted}, not {class}")).restore(py);
+    });
     null_mut()
 }
 

@@ -4,9 +4,10 @@ use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyTuple;
+use pyo3::types::PyType;
 
 use super::Object;
+use super::boundary;
 
 /// What a call returned.
 pub enum Kind {
@@ -45,48 +46,62 @@ fn is_iterable_coroutine(py: Python<'_>, generator: Object) -> bool {
     const CO_ITERABLE_COROUTINE: u32 = 0x100;
     // SAFETY: `generator` is a live object.
     let generator = unsafe { Borrowed::from_ptr(py, generator) };
-    let flags = generator.getattr("gi_code").and_then(|code| code.getattr("co_flags")).and_then(|flags| flags.extract::<u32>());
-    flags.is_ok_and(|flags| flags & CO_ITERABLE_COROUTINE != 0)
+    boundary::attached(|| {
+        let flags = generator.getattr("gi_code").and_then(|code| code.getattr("co_flags")).and_then(|flags| flags.extract::<u32>());
+        flags.is_ok_and(|flags| flags & CO_ITERABLE_COROUTINE != 0)
+    })
 }
 
 /// What `@contextmanager` and `@asynccontextmanager` functions return: their work begins after the call.
 fn is_generator_manager(py: Python<'_>, object: Object) -> bool {
-    static CLASSES: PyOnceLock<Py<PyTuple>> = PyOnceLock::new();
-    let classes = CLASSES.get_or_try_init(py, || -> PyResult<_> {
+    static CLASSES: PyOnceLock<[Py<PyType>; 2]> = PyOnceLock::new();
+    let find = || {
         let contextlib = py.import("contextlib")?;
-        let classes = (contextlib.getattr("_GeneratorContextManager")?, contextlib.getattr("_AsyncGeneratorContextManager")?);
-        Ok(classes.into_pyobject(py)?.unbind())
+        let class = |name| PyResult::Ok(contextlib.getattr(name)?.cast_into::<PyType>()?.unbind());
+        PyResult::Ok([class("_GeneratorContextManager")?, class("_AsyncGeneratorContextManager")?])
+    };
+    let classes = CLASSES.get(py).or_else(|| boundary::attached(|| CLASSES.get_or_try_init(py, find).ok()));
+    // SAFETY: plain tests on live classes.
+    let is_one = |class: &Py<PyType>| unsafe { ffi::PyObject_TypeCheck(object, class.as_ptr().cast()) != 0 };
+    classes.is_some_and(|classes| classes.iter().any(is_one))
+}
+
+/// Refuse an [`Kind::Unprotected`] result, which is owned: let go of it and raise `TypeError`.
+pub fn refuse_unprotected(py: Python<'_>, object: Object) {
+    boundary::attached(|| {
+        // SAFETY: `object` is a live object, and the reference is ours.
+        let object = unsafe { Bound::from_owned_ptr(py, object) };
+        let class = class_name(&object);
+        drop(object);
+        PyTypeError::new_err(format!(
+            "the operation returned a {class}, which does its work after the call; decorate the function with the breaker, or use guard()"
+        ))
+        .restore(py);
     });
-    // SAFETY: `object` is a live object.
-    let object = unsafe { Borrowed::from_ptr(py, object) };
-    classes.and_then(|classes| object.is_instance(classes.bind(py))).unwrap_or(false)
 }
 
-/// The refusal of an [`Kind::Unprotected`] result.
-#[cold]
-pub fn refuse_unprotected(py: Python<'_>, object: Object) -> PyErr {
-    // SAFETY: `object` is a live object.
-    let class = unsafe { Borrowed::from_ptr(py, object) }.get_type();
-    PyTypeError::new_err(format!(
-        "the operation returned a {}, which does its work after the call; decorate the function with the breaker, or use guard()",
-        class.name().map_or_else(|_| String::from("generator"), |name| name.to_string())
-    ))
+/// The name of an object's class, for messages.
+pub fn class_name(object: &Bound<'_, PyAny>) -> String {
+    object.get_type().name().map_or_else(|_| String::from("?"), |name| name.to_string())
 }
 
-/// The refusal of an awaitable where nothing will await it; a coroutine is closed, so that it does not complain as well.
-#[cold]
-pub fn refuse_awaitable(py: Python<'_>, object: Object) -> PyErr {
-    close_coroutine(py, object);
-    // SAFETY: `object` is a live object.
-    let class = unsafe { Borrowed::from_ptr(py, object) }.get_type();
-    PyTypeError::new_err(format!(
-        "call_sync got an operation that returns a {}, which has to be awaited; use `await breaker.call(...)`",
-        class.name().map_or_else(|_| String::from("coroutine"), |name| name.to_string())
-    ))
+/// Refuse an awaitable where nothing will await it: let go of it and raise `TypeError`. A coroutine is closed, so that it does not
+/// complain as well.
+pub fn refuse_awaitable(py: Python<'_>, object: Object) {
+    boundary::attached(|| {
+        close_coroutine(py, object);
+        // SAFETY: `object` is a live object, and the reference is ours.
+        let object = unsafe { Bound::from_owned_ptr(py, object) };
+        let class = class_name(&object);
+        drop(object);
+        PyTypeError::new_err(format!(
+            "call_sync got an operation that returns a {class}, which has to be awaited; use `await breaker.call(...)`"
+        ))
+        .restore(py);
+    });
 }
 
 /// Close a coroutine that will not run. Futures and tasks run by themselves and are left alone.
-#[cold]
 pub fn close_coroutine(py: Python<'_>, object: Object) {
     // SAFETY: `object` is a live object.
     unsafe {

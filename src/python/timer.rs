@@ -22,6 +22,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString, PyWeakrefMethods, PyWeakrefReference};
 
 use super::Object;
+use super::boundary;
 use super::clock::monotonic_ns;
 
 /// A call's place in a queue. It lies inside the call's own object, so it never moves.
@@ -108,7 +109,7 @@ pub unsafe fn arm(py: Python<'_>, alarm: *mut Alarm, duration: f64, yielded: Obj
         queue.get().line().push(alarm)
     };
     if must_set_timer {
-        if let Err(error) = Queue::set_timer(&queue, now + duration) {
+        if let Err(error) = boundary::attached(|| Queue::set_timer(&queue, now + duration)) {
             queue.get().line().timer = None;
             // SAFETY: it was armed just above.
             unsafe { disarm(alarm) };
@@ -153,13 +154,12 @@ pub unsafe fn disarm(alarm: *mut Alarm) {
 pub unsafe fn end(py: Python<'_>, alarm: *mut Alarm) -> Ended {
     // SAFETY: the caller's promise.
     unsafe {
-        let ended = if (*alarm).stage == Stage::Rung { uncancel(py, alarm) } else { Ended::InTime };
+        let ended = if (*alarm).stage == Stage::Rung { boundary::attached(|| uncancel(py, alarm)) } else { Ended::InTime };
         disarm(alarm);
         ended
     }
 }
 
-#[cold]
 unsafe fn uncancel(py: Python<'_>, alarm: *mut Alarm) -> Ended {
     let pending = PyErr::take(py);
     // SAFETY: a rung alarm owns its task.
@@ -269,10 +269,9 @@ impl Queue {
             // SAFETY: only queues are put into the index.
             return Ok(unsafe { queue.cast_into_unchecked() });
         }
-        Self::make(running, duration.to_bits())
+        boundary::attached(|| Self::make(running, duration.to_bits()))
     }
 
-    #[cold]
     fn make<'py>(running: &Bound<'py, PyAny>, duration: u64) -> PyResult<Bound<'py, Self>> {
         let py = running.py();
         let queue = Self {
@@ -326,7 +325,6 @@ impl Queue {
     }
 
     /// Have the loop call the queue at `when`.
-    #[cold]
     fn set_timer(this: &Bound<'_, Self>, when: f64) -> PyResult<()> {
         let py = this.py();
         let keywords = PyDict::new(py);

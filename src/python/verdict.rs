@@ -5,6 +5,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
+use super::boundary;
 use super::Object;
 use super::breaker::Breaker;
 use super::known::{self, known, raw};
@@ -113,6 +114,17 @@ pub fn settle_value(py: Python<'_>, this: Object, permit: Permit, value: Object)
 
 #[cold]
 fn settle_judged(py: Python<'_>, this: Object, permit: Permit, value: Object) -> bool {
+    boundary::attached(|| match judge(py, this, permit, value) {
+        Ok(()) => true,
+        Err(error) => {
+            error.restore(py);
+            false
+        }
+    })
+}
+
+/// Settle with what `is_failure` makes of `value`.
+fn judge(py: Python<'_>, this: Object, permit: Permit, value: Object) -> PyResult<()> {
     // SAFETY: as in `admit`; `value` is a live object.
     let (breaker, value) = unsafe { (breaker_of(py, this), Borrowed::from_ptr(py, value)) };
     let judged = match &breaker.judge.is_failure {
@@ -126,13 +138,7 @@ fn settle_judged(py: Python<'_>, this: Object, permit: Permit, value: Object) ->
     };
     let failure = || known().describe_result.bind(py).call1((&value,));
     let announced = settle(py, this, permit, outcome, failure);
-    match judged.map(drop).and(announced) {
-        Ok(()) => true,
-        Err(error) => {
-            error.restore(py);
-            false
-        }
-    }
+    judged.map(drop).and(announced)
 }
 
 /// Settle a call that ended with the exception that is set, and leave it set: the caller's own, untouched. An exception of a
@@ -168,16 +174,18 @@ pub unsafe fn classify(breaker: &Breaker, error: Object) -> Outcome {
 
 #[cold]
 fn announce_raised(py: Python<'_>, this: Object, change: Change, outcome: Outcome) {
-    // SAFETY: as in `admit`.
-    let this = unsafe { Borrowed::from_ptr(py, this) };
-    let Some(error) = PyErr::take(py) else { return };
-    let failure = || match outcome {
-        Outcome::Timeout => describe_timeout(&this),
-        _ => known().describe_failure.bind(py).call1((error.value(py),)),
-    };
-    let described = describe(&this, change, failure);
-    let announced = described.and_then(|()| announce(&this, change));
-    announced.err().unwrap_or(error).restore(py);
+    boundary::attached(|| {
+        // SAFETY: as in `admit`.
+        let this = unsafe { Borrowed::from_ptr(py, this) };
+        let Some(error) = PyErr::take(py) else { return };
+        let failure = || match outcome {
+            Outcome::Timeout => describe_timeout(&this),
+            _ => describe_failure(py, Some(error.value(py))),
+        };
+        let described = describe(&this, change, failure);
+        let announced = described.and_then(|()| announce(&this, change));
+        announced.err().unwrap_or(error).restore(py);
+    });
 }
 
 /// Settle with a known outcome, away from the hot path; `failure` describes what happened if it trips the breaker.
@@ -232,13 +240,15 @@ pub fn announce(this: &Bound<'_, PyAny>, change: Change) -> PyResult<()> {
 
 #[cold]
 fn announce_or_raise(py: Python<'_>, this: Object, change: Change) -> bool {
-    // SAFETY: as in `admit`.
-    let this = unsafe { Borrowed::from_ptr(py, this) };
-    match announce(&this, change) {
-        Ok(()) => true,
-        Err(error) => {
-            error.restore(py);
-            false
+    boundary::attached(|| {
+        // SAFETY: as in `admit`.
+        let this = unsafe { Borrowed::from_ptr(py, this) };
+        match announce(&this, change) {
+            Ok(()) => true,
+            Err(error) => {
+                error.restore(py);
+                false
+            }
         }
-    }
+    })
 }
