@@ -132,7 +132,7 @@ class CircuitBreaker(_compat.Breaker):
 
     def get_metrics(self) -> CircuitBreakerMetrics:
         """Return a snapshot of the counters; exact whenever no call is settling."""
-        return CircuitBreakerMetrics(*self._counters())
+        return CircuitBreakerMetrics._make(self._counters())
 
     def get_success_rate(self) -> float:
         """Return the percent of all calls, rejected ones included, that succeeded; 100.0 before the first call."""

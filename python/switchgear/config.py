@@ -1,10 +1,8 @@
 """How a breaker behaves: one frozen, validated value."""
 
-import dataclasses
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeAlias
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -15,8 +13,19 @@ THRESHOLD_LIMIT: Final = 1_000_000_000
 DURATION_LIMIT: Final = 315_360_000.0
 PROBE_LIMIT: Final = 16
 
+_FIELDS: Final = (
+    "failure_threshold",
+    "success_threshold",
+    "timeout",
+    "reset_timeout",
+    "half_open_max_calls",
+    "ignore",
+    "record_only",
+    "is_failure",
+)
 
-@dataclass(frozen=True, slots=True, init=False)
+
+# No dataclass: importing that module and making one class is a third of what `import switchgear` may take.
 class CircuitBreakerConfig:
     """Say when a breaker trips, how it recovers and what it counts.
 
@@ -40,6 +49,8 @@ class CircuitBreakerConfig:
     Raises:
         ValueError: A value has the wrong type or is out of range; the text names field, value and range.
     """
+
+    __slots__ = _FIELDS
 
     failure_threshold: int
     success_threshold: int
@@ -101,7 +112,32 @@ class CircuitBreakerConfig:
             ValueError: As for the class.
             TypeError: A name is no field.
         """
-        return dataclasses.replace(self, **changes)
+        return type(self)(**(self._values() | changes))
+
+    def _values(self) -> dict[str, Any]:
+        return {field: getattr(self, field) for field in _FIELDS}
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"cannot set {name!r}: a configuration is frozen, replace() returns a changed copy")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"cannot delete {name!r}: a configuration is frozen")
+
+    def __eq__(self, other: object) -> bool:
+        return self._values() == other._values() if isinstance(other, CircuitBreakerConfig) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._values().values()))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{field}={value!r}' for field, value in self._values().items())})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self._values())
+
+
+def _rebuild(cls: type[CircuitBreakerConfig], values: dict[str, Any]) -> CircuitBreakerConfig:
+    return cls(**values)
 
 
 def _count(field: str, value: object, limit: int, alternative: str = "") -> int:

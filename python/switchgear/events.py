@@ -3,8 +3,7 @@
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from switchgear.errors import format_seconds
 from switchgear.state import State
@@ -12,8 +11,7 @@ from switchgear.state import State
 logger: Final = logging.getLogger("switchgear")
 
 
-@dataclass(frozen=True, slots=True)
-class TransitionEvent:
+class TransitionEvent(NamedTuple):
     """One state change of one breaker."""
 
     name: str

@@ -1,10 +1,9 @@
 """What a breaker has counted."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class CircuitBreakerMetrics:
+class CircuitBreakerMetrics(NamedTuple):
     """An immutable snapshot of a breaker's counters.
 
     A call is counted when it settles or is rejected, so calls in flight are in no field. At rest

@@ -2,7 +2,7 @@
 
 import contextlib
 import inspect
-from types import AsyncGeneratorType, CoroutineType, GeneratorType
+from types import AsyncGeneratorType, CoroutineType, GeneratorType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from switchgear import _trio
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
 _CONTEXT_MANAGERS: Final = (contextlib._GeneratorContextManager, contextlib._AsyncGeneratorContextManager)
 
+PLAIN: Final = frozenset({bool, bytes, dict, float, frozenset, int, list, set, str, tuple, type(None)})
+"""Types of results that are neither awaitable nor unfinished: looking here first spares the usual case a slow look."""
+
+_timer_module: ModuleType | None = None
+
 
 def is_awaitable(value: object) -> bool:
     """Tell whether ``await`` takes it; cheaper than ``inspect.isawaitable`` for what is not."""
@@ -29,7 +34,9 @@ def refuse_unfinished(result: object) -> None:
     Raises:
         TypeError: It is a generator, an async generator, or a context manager made from one.
     """
-    if isinstance(result, (GeneratorType, AsyncGeneratorType, *_CONTEXT_MANAGERS)):
+    kind = type(result)
+    # The classes of contextlib are abstract ones, and isinstance() of those is slow.
+    if kind in (GeneratorType, AsyncGeneratorType) or any(each in kind.__mro__ for each in _CONTEXT_MANAGERS):
         raise TypeError(
             f"a call cannot protect a {type(result).__name__}, which does its work later:"
             " decorate its function with the breaker, or enter guard() inside it"
@@ -121,6 +128,9 @@ async def call_under_trio(
 
 async def finish(breaker: "Core", grant: Grant, result: Any) -> Any:
     """Bring to its end whatever an operation has returned, and settle."""
+    if type(result) in PLAIN:
+        breaker._settle_result(grant, result)
+        return result
     try:
         awaitable = is_awaitable(result)
         if not awaitable:
@@ -133,13 +143,13 @@ async def finish(breaker: "Core", grant: Grant, result: Any) -> Any:
     if not awaitable:
         breaker._settle_result(grant, result)
         return result
-    stepper = take()
+    send, finished, _ = stepper = take()
     try:
-        yielded = stepper.send(_start(result))
+        yielded = send(_start(result))
     except BaseException as error:
         breaker._settle_exception(grant, error)
         raise
-    if yielded is not stepper.finished:
+    if yielded is not finished:
         return await suspended(breaker, grant, stepper, yielded)
     result = _result_of(stepper)
     breaker._settle_result(grant, result)
@@ -160,10 +170,15 @@ async def suspended(breaker: "Core", grant: Grant, stepper: Stepper, yielded: An
         breaker._settle(grant, IGNORED)
         raise
     try:
-        result = await _drive(breaker, stepper, yielded, deadline)
+        result = await resume(stepper, yielded)
     except BaseException as error:
-        _settle_raised(breaker, grant, error, deadline is not None and deadline.expired)
+        timeout = None if deadline is None else _end(deadline, breaker, error)
+        _settle_raised(breaker, grant, timeout or error, deadline is not None and deadline.expired)
+        if timeout is not None:
+            raise timeout from error
         raise
+    if deadline is not None:
+        _end(deadline, breaker, None)
     _settle_returned(breaker, grant, result, deadline is not None and deadline.expired)
     return result
 
@@ -171,15 +186,23 @@ async def suspended(breaker: "Core", grant: Grant, stepper: Stepper, yielded: An
 async def timed(breaker: "Core", awaitable: Any) -> Any:
     """Await under the breaker's timeout; no permit, no verdict."""
     timeout = breaker.config.timeout
-    if timeout is None:
-        return await awaitable
-    if _trio.in_trio():
+    if timeout is not None and _trio.in_trio():
         return await _trio.await_with_deadline(breaker.name, timeout, awaitable)
-    stepper = take()
-    yielded = stepper.send(_start(awaitable))
-    if yielded is not stepper.finished:
-        return await _drive(breaker, stepper, yielded, _arm(breaker, stepper))
-    return _result_of(stepper)
+    send, finished, _ = stepper = take()
+    yielded = send(_start(awaitable))
+    if yielded is finished:
+        return _result_of(stepper)
+    deadline = _arm(breaker, stepper)
+    try:
+        result = await resume(stepper, yielded)
+    except BaseException as error:
+        expiry = None if deadline is None else _end(deadline, breaker, error)
+        if expiry is not None:
+            raise expiry from error
+        raise
+    if deadline is not None:
+        _end(deadline, breaker, None)
+    return result
 
 
 def settle_first_step(breaker: "Core", grant: Grant, error: BaseException) -> None:
@@ -196,7 +219,8 @@ def _start(awaitable: Any) -> Any:
 
 
 def _result_of(stepper: Stepper) -> Any:
-    result, stepper.finished.result = stepper.finished.result, None
+    finished = stepper[1]
+    result, finished.result = finished.result, None
     give_back(stepper)
     return result
 
@@ -205,31 +229,31 @@ def _arm(breaker: "Core", stepper: Stepper) -> "Deadline | None":
     timeout = breaker.config.timeout
     if timeout is None:
         return None
-    # Imported here: the timer needs asyncio, and until a call suspends nobody does.
-    from switchgear._pure.timer import arm
-
     try:
-        return arm(timeout)
+        deadline: Deadline = _timer().arm(timeout)
     except BaseException:
-        stepper.generator.close()
+        stepper[2].close()
         raise
+    return deadline
 
 
-async def _drive(breaker: "Core", stepper: Stepper, yielded: Any, deadline: "Deadline | None") -> Any:
-    """Await the rest of a coroutine; the way out is that of ``asyncio.timeout``."""
-    if deadline is None:
-        return await resume(stepper, yielded)
-    try:
-        result = await resume(stepper, yielded)
-    except BaseException as error:
-        deadline.leave()
-        if deadline.expired and deadline.retract() and deadline.is_cancellation(error):
-            raise CallTimeoutError(breaker.name, deadline.timeout) from error
-        raise
+def _timer() -> ModuleType:
+    # Found when the first call suspends: the timer needs asyncio, and until then nobody does. An import statement in
+    # its place costs as much as the timer.
+    global _timer_module
+    if _timer_module is None:
+        from switchgear._pure import timer
+
+        _timer_module = timer
+    return _timer_module
+
+
+def _end(deadline: "Deadline", breaker: "Core", error: BaseException | None) -> CallTimeoutError | None:
+    """Leave the line, as a call ends with ``error`` or None; the error in its place if it is the expiry's own."""
     deadline.leave()
-    if deadline.expired:
-        deadline.retract()
-    return result
+    if deadline.expired and deadline.owns(error):
+        return CallTimeoutError(breaker.name, breaker.config.timeout or 0.0)
+    return None
 
 
 def _settle_raised(breaker: "Core", grant: Grant, error: BaseException, expired: bool) -> None:

@@ -28,7 +28,7 @@ class Core:
     """
 
     __slots__ = (
-        *("_abandoned", "_config", "_lock", "_name", "_now_ns", "_word"),
+        *("_abandoned", "_config", "_lock", "_name", "_now_ns", "_quick", "_word"),
         *("_successful", "_failed", "_ignored", "_rejected", "_timed_out", "_late"),
         *("_times_opened", "_times_half_opened", "_open_ns", "_measured_from_ns"),
     )
@@ -37,6 +37,8 @@ class Core:
     _config: CircuitBreakerConfig
     _now_ns: Callable[[], int]
     _lock: Lock
+    _quick: bool
+    """Whether a success in a calm CLOSED is one increment."""
     _word: Word
     _abandoned: list[tuple[Grant, bool]]
     _successful: int
@@ -56,6 +58,7 @@ class Core:
         self._config = config
         self._now_ns = time.monotonic_ns if clock is None else clock.now_ns
         self._lock = next_lock()
+        self._quick = ATOMIC_INCREMENT and config.is_failure is None
         self._word = Word(State.CLOSED, 0)
         self._abandoned = []
         self._successful = self._failed = self._ignored = self._rejected = self._timed_out = self._late = 0
@@ -190,6 +193,10 @@ class Core:
 
     def _settle_result(self, grant: Grant, result: object) -> None:
         """Settle by what a call returned; ``is_failure`` has the last word, and what it raises leaves."""
+        word = self._word
+        if word.calm and self._quick and word.grant is grant:
+            self._successful += 1
+            return
         judge = self._config.is_failure
         try:
             failed = judge is not None and bool(judge(result))

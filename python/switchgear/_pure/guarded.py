@@ -3,7 +3,7 @@
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 
-from switchgear._pure.call import finish_held, is_awaitable, refuse_unfinished
+from switchgear._pure.call import PLAIN, finish_held, is_awaitable, refuse_unfinished
 from switchgear._pure.permit import new_permit
 from switchgear._pure.word import IGNORED
 
@@ -44,13 +44,14 @@ class GuardedFunction:
         except BaseException as error:
             breaker._settle_exception(grant, error)
             raise
-        if is_awaitable(result):
-            return finish_held(breaker, new_permit(breaker, grant), result)
-        try:
-            refuse_unfinished(result)
-        except BaseException:
-            breaker._settle(grant, IGNORED)
-            raise
+        if type(result) not in PLAIN:
+            if is_awaitable(result):
+                return finish_held(breaker, new_permit(breaker, grant), result)
+            try:
+                refuse_unfinished(result)
+            except BaseException:
+                breaker._settle(grant, IGNORED)
+                raise
         if breaker._word is word and word.calm and breaker._quick:
             breaker._successful += 1
         else:

@@ -15,37 +15,30 @@ from typing import Any, Final
 class Deadline:
     """One call's place in the line; made when it suspends, left when it ends."""
 
-    __slots__ = ("_cancelling", "_line", "_task", "expired", "when")
+    __slots__ = ("_cancelling", "_task", "_waiting", "expired", "when")
 
-    def __init__(self, task: "asyncio.Task[Any]", line: "_Line", when: float) -> None:
+    def __init__(self, task: "asyncio.Task[Any]", waiting: "dict[Deadline, None]", when: float) -> None:
         self._task = task
-        self._line = line
         self._cancelling = task.cancelling()
+        self._waiting = waiting
         self.when = when
         self.expired = False
+        waiting[self] = None
 
     def leave(self) -> None:
-        """Leave the line; no expiry comes after this."""
-        self._line.waiting.pop(self, None)
+        """Leave the line: the call has ended, and no expiry comes after this."""
+        self._waiting.pop(self, None)
 
     def expire(self) -> None:
         """Cancel the task: it has waited too long."""
+        self.leave()
         self.expired = True
         self._task.cancel()
 
-    @property
-    def timeout(self) -> float:
-        """How long the call was given, in seconds."""
-        return self._line.timeout
-
-    @staticmethod
-    def is_cancellation(error: BaseException) -> bool:
-        """Tell whether it is what a cancelled task ends with."""
-        return isinstance(error, asyncio.CancelledError)
-
-    def retract(self) -> bool:
-        """Take back the cancellation of an expiry; tell whether nobody else has asked for one meanwhile."""
-        return self._task.uncancel() <= self._cancelling
+    def owns(self, error: BaseException | None) -> bool:
+        """Take back the cancellation of an expiry, and tell whether ``error`` is that and nobody else's."""
+        alone = self._task.uncancel() <= self._cancelling
+        return alone and isinstance(error, asyncio.CancelledError)
 
 
 class _Line:
@@ -60,22 +53,12 @@ class _Line:
         self._armed_for: float | None = None
         self.waiting: dict[Deadline, None] = {}
 
-    @property
-    def timeout(self) -> float:
-        """What every call in the line was given, in seconds."""
-        return self._key[1]
-
-    def join(self, loop: asyncio.AbstractEventLoop, task: "asyncio.Task[Any]") -> Deadline:
-        deadline = Deadline(task, self, loop.time() + self.timeout)
-        self.waiting[deadline] = None
+    def arm(self, loop: asyncio.AbstractEventLoop, when: float) -> None:
+        """Have the loop look at the line at ``when``, unless it is going to already."""
         if self._armed_for is None:
-            self._arm(loop, deadline.when)
-        return deadline
-
-    def _arm(self, loop: asyncio.AbstractEventLoop, when: float) -> None:
-        # An empty context: the timer must not keep the variables of whichever call happened to arm it.
-        loop.call_at(when, self._tick, context=contextvars.Context())
-        self._armed_for = when
+            # An empty context: the timer must not keep the variables of whichever call happened to arm it.
+            loop.call_at(when, self._tick, context=contextvars.Context())
+            self._armed_for = when
 
     def _tick(self) -> None:
         loop, armed_for = self._loop(), self._armed_for
@@ -87,14 +70,13 @@ class _Line:
         due = []
         for deadline in self.waiting:
             if deadline.when > now:
-                self._arm(loop, deadline.when)
+                self.arm(loop, deadline.when)
                 break
             due.append(deadline)
         else:
             # Nobody waits any more: a timeout that was used once must not stay for ever.
             _lines.pop(self._key, None)
         for deadline in due:
-            deadline.leave()
             deadline.expire()
 
 
@@ -115,4 +97,6 @@ def arm(timeout: float) -> Deadline:
     line = _lines.get(key)
     if line is None:
         line = _lines[key] = _Line(loop, key)
-    return line.join(loop, task)
+    when = loop.time() + timeout
+    line.arm(loop, when)
+    return Deadline(task, line.waiting, when)

@@ -6,7 +6,7 @@ is the whole state change.
 """
 
 import math
-from typing import Final, NamedTuple
+from typing import Final
 
 from switchgear.config import PROBE_LIMIT, CircuitBreakerConfig
 from switchgear.state import State
@@ -21,14 +21,17 @@ FAILURE: Final = 1
 IGNORED: Final = 2
 
 
-class Grant(NamedTuple):
+class Grant:
     """What a permit carries: enough to settle it, nothing that refers to the breaker."""
 
-    generation: int
-    slot: int
-    """The probe slot it leases, -1 for a call admitted in CLOSED or DISABLED."""
-    lease: int
-    """When the lease ends, in ticks; with the slot it tells this permit from the slot's next holder."""
+    __slots__ = ("generation", "lease", "slot")
+
+    def __init__(self, generation: int, slot: int = -1, lease: int = 0) -> None:
+        self.generation = generation
+        self.slot = slot
+        """The probe slot it leases, -1 for a call admitted in CLOSED or DISABLED."""
+        self.lease = lease
+        """When the lease ends, in ticks; with the slot it tells this permit from the slot's next holder."""
 
 
 class Word:
@@ -60,7 +63,7 @@ class Word:
         self.last_failure = last_failure
         self.calm = state is State.CLOSED and count == 0
         """A success changes nothing."""
-        self.grant = Grant(generation, -1, 0) if state in (State.CLOSED, State.DISABLED) else None
+        self.grant = Grant(generation) if state in (State.CLOSED, State.DISABLED) else None
         """The grant that everybody gets, where everybody does."""
 
 
