@@ -341,7 +341,12 @@ impl Call {
     unsafe fn leave_with(py: Python<'_>, call: *mut Self, value: Object) -> Step {
         // SAFETY: as in `send`.
         unsafe {
-            let in_time = (*call).alarm.stage() == Stage::Idle || timer::end(py, addr_of_mut!((*call).alarm)) == Ended::InTime;
+            let stage = (*call).alarm.stage();
+            if stage == Stage::Elsewhere && matches!(operation::kind(py, value), Kind::Unprotected) {
+                operation::refuse_unprotected(py, value);
+                return Self::leave_settled(py, call, Outcome::Ignored);
+            }
+            let in_time = stage == Stage::Idle || timer::end(py, addr_of_mut!((*call).alarm)) == Ended::InTime;
             Self::forget_target(call);
             (*call).phase = Phase::Done;
             if (*call).admission != Admission::Given {
@@ -390,6 +395,7 @@ impl Call {
     unsafe fn finish(py: Python<'_>, call: *mut Self, forced: Option<Outcome>) -> Step {
         // SAFETY: as in `send`.
         unsafe {
+            timer::disarm(addr_of_mut!((*call).alarm));
             (*call).phase = Phase::Done;
             if (*call).admission == Admission::Given {
                 (*call).admission = Admission::None;
@@ -475,7 +481,9 @@ impl Call {
                     keywords.set_item(Borrowed::from_ptr(py, name), Borrowed::from_ptr(py, *place.add(index)))?;
                 }
                 let positional = pyo3::types::PyTuple::new(py, positional)?;
-                let arguments = (&breaker.name, breaker.timeout, operation, positional, keywords);
+                let expired = pyo3::types::PyList::empty(py);
+                timer::watch(addr_of_mut!((*call).alarm), expired.clone().into_any());
+                let arguments = (&breaker.name, breaker.timeout, operation, positional, keywords, expired);
                 bridge.call_method1(if is_callable { "call_with_deadline" } else { "await_with_deadline" }, arguments).map(Some)
             });
             if let Ok(None) = coroutine {

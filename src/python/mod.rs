@@ -10,6 +10,7 @@ mod boundary;
 mod breaker;
 mod call;
 mod clock;
+mod deadline;
 mod guarded;
 mod known;
 mod methods;
@@ -31,6 +32,8 @@ fn _native(py: Python<'_>, module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<breaker::Breaker>()?;
     module.add_class::<permit::Permit>()?;
     module.add_class::<clock::ManualClock>()?;
+    module.add_class::<deadline::Deadline>()?;
+    module.add_function(wrap_pyfunction!(deadline::arm, module)?)?;
     methods::attach(&py.get_type::<breaker::Breaker>())?;
     module.add("Call", call::class(py)?)?;
     module.add("GuardedFunction", guarded::class(py)?)?;

@@ -29,9 +29,9 @@ use super::clock::monotonic_ns;
 pub struct Alarm {
     previous: *mut Alarm,
     next: *mut Alarm,
-    /// Owned while armed or rung; null otherwise.
+    /// Owned while armed or rung: the queue. Owned while watched elsewhere: the list that hears of it. Else null.
     queue: Object,
-    /// Owned while armed or rung; null otherwise.
+    /// Owned while armed or rung; else null.
     task: Object,
     /// On the loop's clock, in seconds.
     deadline: f64,
@@ -49,6 +49,8 @@ pub enum Stage {
     Armed,
     /// The deadline came, and the task was asked to cancel.
     Rung,
+    /// The deadline is somebody else's (trio's), who puts something into a list when it has come.
+    Elsewhere,
 }
 
 /// What an alarm found when its call ended.
@@ -119,18 +121,32 @@ pub unsafe fn arm(py: Python<'_>, alarm: *mut Alarm, duration: f64, yielded: Obj
     Ok(())
 }
 
+/// Leave the deadline to somebody else, who puts something into `list` when it has come.
+///
+/// # Safety
+/// As for [`arm`].
+pub unsafe fn watch(alarm: *mut Alarm, list: Bound<'_, PyAny>) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        (*alarm).stage = Stage::Elsewhere;
+        (*alarm).queue = list.into_ptr();
+    }
+}
+
 /// Take an alarm out of its queue, if it is set, and let go of what it owned.
 ///
 /// # Safety
-/// `alarm` was armed by [`arm`] or is idle. Drops references, so Python code may run, after the alarm is idle again.
+/// `alarm` was set by [`arm`] or [`watch`], or is idle. Drops references, so Python code may run, after the alarm is idle again.
 pub unsafe fn disarm(alarm: *mut Alarm) {
-    // SAFETY: the caller's promise; an alarm that is set owns a queue and a task.
+    // SAFETY: the caller's promise; an alarm that is armed or rung owns a queue and a task.
     unsafe {
         if (*alarm).stage == Stage::Idle {
             return;
         }
         let (queue, task) = ((*alarm).queue, (*alarm).task);
-        {
+        if (*alarm).stage == Stage::Elsewhere {
+            (*alarm).stage = Stage::Idle;
+        } else {
             let py = Python::assume_attached();
             let queue = Borrowed::from_ptr(py, queue).cast_unchecked::<Queue>();
             let mut line = queue.get().line();
@@ -142,7 +158,7 @@ pub unsafe fn disarm(alarm: *mut Alarm) {
         (*alarm).queue = null_mut();
         (*alarm).task = null_mut();
         ffi::Py_DECREF(queue);
-        ffi::Py_DECREF(task);
+        ffi::Py_XDECREF(task);
     }
 }
 
@@ -154,7 +170,12 @@ pub unsafe fn disarm(alarm: *mut Alarm) {
 pub unsafe fn end(py: Python<'_>, alarm: *mut Alarm) -> Ended {
     // SAFETY: the caller's promise.
     unsafe {
-        let ended = if (*alarm).stage == Stage::Rung { boundary::attached(|| uncancel(py, alarm)) } else { Ended::InTime };
+        let ended = match (*alarm).stage {
+            Stage::Idle | Stage::Armed => Ended::InTime,
+            Stage::Rung => boundary::attached(|| uncancel(py, alarm)),
+            Stage::Elsewhere if ffi::PyList_Size((*alarm).queue) == 0 => Ended::InTime,
+            Stage::Elsewhere => Ended::TimedOut,
+        };
         disarm(alarm);
         ended
     }

@@ -5,8 +5,8 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use super::boundary;
 use super::Object;
+use super::boundary;
 use super::breaker::Breaker;
 use super::known::{self, known, raw};
 use crate::breaker::{Change, Outcome, Permit, Rejected, State};
