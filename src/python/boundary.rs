@@ -34,8 +34,14 @@ pub fn attached<R>(body: impl FnOnce() -> R) -> R {
     unsafe { Python::attach_unchecked(|_| body()) }
 }
 
+/// Raise an error.
+#[cold]
+pub fn raise(py: Python<'_>, error: PyErr) {
+    attached(|| error.restore(py));
+}
+
 #[cold]
 fn raise_panic(py: Python<'_>, panic: &Box<dyn std::any::Any + Send>) {
     let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
-    attached(|| PySystemError::new_err(format!("switchgear: internal error: {text}")).restore(py));
+    raise(py, PySystemError::new_err(format!("switchgear: internal error: {text}")));
 }

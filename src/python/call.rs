@@ -221,7 +221,7 @@ impl Call {
 
     #[cold]
     fn misused(py: Python<'_>, text: &'static str) -> Step {
-        PyRuntimeError::new_err(text).restore(py);
+        boundary::raise(py, PyRuntimeError::new_err(text));
         Step::Raised
     }
 
@@ -231,7 +231,7 @@ impl Call {
         unsafe {
             let is_callable = (*call).phase == Phase::Callable;
             if !is_callable && let Err(error) = boundary::attached(|| operation::check_fresh(py, (*call).target)) {
-                error.restore(py);
+                boundary::raise(py, error);
                 // It is somebody else's coroutine: not ours to close.
                 (*call).phase = Phase::Callable;
                 return Self::never_started(py, call);
@@ -323,7 +323,7 @@ impl Call {
                 if let Err(error) = timer::arm(py, addr_of_mut!((*call).alarm), timeout, yielded) {
                     ffi::Py_DECREF(yielded);
                     boundary::attached(|| operation::close_coroutine(py, (*call).target));
-                    error.restore(py);
+                    boundary::raise(py, error);
                     return Self::leave_settled(py, call, Outcome::Ignored);
                 }
             }
@@ -363,7 +363,7 @@ impl Call {
                 let this = Borrowed::from_ptr(py, (*call).breaker);
                 let settled = boundary::attached(|| {
                     verdict::settle(py, this.as_ptr(), permit, Outcome::Timeout, || verdict::describe_timeout(&this))
-                        .map_err(|error| error.restore(py))
+                        .map_err(|error| boundary::raise(py, error))
                 });
                 if settled.is_ok() {
                     return Step::Returned(value);
@@ -417,14 +417,14 @@ impl Call {
             let error = PyErr::take(py)?;
             let is_cancellation = !error.is_instance_of::<pyo3::exceptions::PyException>(py);
             if !is_cancellation {
-                error.restore(py);
+                boundary::raise(py, error);
                 return Some(Outcome::Timeout);
             }
             if ended == Ended::TimedOut && is_cancelled_error(py, &error) {
                 raise_timeout(py, (*call).breaker, error);
                 return Some(Outcome::Timeout);
             }
-            error.restore(py);
+            boundary::raise(py, error);
             None
         }
     }
@@ -438,7 +438,7 @@ impl Call {
                     let error = PyErr::take(py);
                     operation::close_coroutine(py, (*call).target);
                     if let Some(error) = error {
-                        error.restore(py);
+                        boundary::raise(py, error);
                     }
                 });
             }
@@ -458,7 +458,7 @@ impl Call {
             let cause = PyErr::take(py);
             let error = PyRuntimeError::new_err("the operation raised StopIteration");
             error.set_cause(py, cause);
-            error.restore(py);
+            boundary::raise(py, error);
         });
     }
 
@@ -495,7 +495,7 @@ impl Call {
             match coroutine {
                 Ok(Some(coroutine)) => (*call).target = coroutine.into_ptr(),
                 Ok(None) => {}
-                Err(error) => error.restore(py),
+                Err(error) => boundary::raise(py, error),
             }
             true
         }
@@ -583,7 +583,7 @@ fn raise_timeout(py: Python<'_>, breaker: Object, cancellation: PyErr) {
     };
     error.set_context(py, Some(cancellation.clone_ref(py)));
     error.set_cause(py, Some(cancellation));
-    error.restore(py);
+    boundary::raise(py, error);
 }
 
 unsafe extern "C" fn am_await(this: Object) -> Object {
@@ -645,7 +645,7 @@ unsafe fn stop_iteration(py: Python<'_>, value: Object) {
     // SAFETY: `value` is a live object.
     unsafe {
         if ffi::PyTuple_Check(value) != 0 || ffi::PyExceptionInstance_Check(value) != 0 {
-            PyStopIteration::new_err((Borrowed::from_ptr(py, value).to_owned().unbind(),)).restore(py);
+            boundary::raise(py, PyStopIteration::new_err((Borrowed::from_ptr(py, value).to_owned().unbind(),)));
         } else {
             ffi::PyErr_SetObject(ffi::PyExc_StopIteration, value);
         }
@@ -661,7 +661,7 @@ unsafe extern "C" fn throw(this: Object, arguments: *mut Object, count: ffi::Py_
                 Phase::Running => Call::misused(py, "this call is already being awaited"),
                 Phase::Done => Call::misused(py, "cannot await the same call twice"),
                 Phase::Callable | Phase::Awaitable => {
-                    raise_given(py, arguments, count).restore(py);
+                    boundary::raise(py, raise_given(py, arguments, count));
                     Call::never_started(py, call)
                 }
                 Phase::Suspended => {
@@ -682,7 +682,7 @@ unsafe fn throw_into(py: Python<'_>, call: *mut Call, arguments: *const Object, 
         let given: Vec<_> = (0..count as usize).map(|index| Borrowed::from_ptr(py, *arguments.add(index)).to_owned()).collect();
         let Ok(method) = target.getattr(&known().names.throw) else {
             // An iterator without `throw` cannot hear of it: the exception ends the call, as `yield from` would have it.
-            raise_given(py, arguments, count).restore(py);
+            boundary::raise(py, raise_given(py, arguments, count));
             return Call::leave_raised(py, call);
         };
         let yielded = pyo3::types::PyTuple::new(py, given).and_then(|given| method.call1(given));
@@ -691,12 +691,12 @@ unsafe fn throw_into(py: Python<'_>, call: *mut Call, arguments: *const Object, 
             Err(error) if error.is_instance_of::<PyStopIteration>(py) => match error.value(py).getattr("value") {
                 Ok(value) => Call::leave_with(py, call, value.into_ptr()),
                 Err(error) => {
-                    error.restore(py);
+                    boundary::raise(py, error);
                     Call::leave_raised(py, call)
                 }
             },
             Err(error) => {
-                error.restore(py);
+                boundary::raise(py, error);
                 Call::leave_raised(py, call)
             }
         }
@@ -736,7 +736,7 @@ unsafe extern "C" fn close(this: Object, _: Object) -> Object {
         unsafe {
             match (*call).phase {
                 Phase::Running => {
-                    PyValueError::new_err("this call is being awaited and cannot be closed").restore(py);
+                    boundary::raise(py, PyValueError::new_err("this call is being awaited and cannot be closed"));
                     return null_mut();
                 }
                 Phase::Done => {}
@@ -757,7 +757,7 @@ unsafe extern "C" fn close(this: Object, _: Object) -> Object {
                     (*call).phase = Phase::Done;
                     Call::abandon(py, call);
                     if let Err(error) = closed {
-                        error.restore(py);
+                        boundary::raise(py, error);
                         return null_mut();
                     }
                 }
@@ -846,7 +846,7 @@ unsafe fn end_unfinished(py: Python<'_>, call: *mut Call) {
         (*call).phase = Phase::Done;
         Call::abandon(py, call);
         if let Some(error) = pending {
-            error.restore(py);
+            boundary::raise(py, error);
         }
     }
 }

@@ -108,12 +108,12 @@ unsafe extern "C" fn new(class: *mut ffi::PyTypeObject, arguments: Object, keywo
             (Borrowed::from_ptr(py, arguments).to_owned().cast_into_unchecked::<PyTuple>(), Borrowed::from_ptr_or_opt(py, keywords))
         };
         if keywords.is_some_and(|keywords| keywords.cast::<PyDict>().is_ok_and(|keywords| !keywords.is_empty())) {
-            PyTypeError::new_err("GuardedFunction() takes no keyword arguments").restore(py);
+            boundary::raise(py, PyTypeError::new_err("GuardedFunction() takes no keyword arguments"));
             return null_mut();
         }
         match arguments.extract::<(Bound<'_, Breaker>, Bound<'_, PyAny>, bool)>() {
             Err(error) => {
-                error.restore(py);
+                boundary::raise(py, error);
                 null_mut()
             }
             // SAFETY: the class is ours, so its allocator gives zeroed memory of our size; each field is written.
@@ -166,7 +166,7 @@ unsafe extern "C" fn represent(this: Object) -> Object {
         match text.and_then(|text| Ok(text.into_pyobject(py)?)) {
             Ok(text) => text.into_ptr(),
             Err(error) => {
-                error.restore(py);
+                boundary::raise(py, error);
                 null_mut()
             }
         }

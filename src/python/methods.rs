@@ -45,7 +45,7 @@ unsafe fn call_awaitable(py: Python<'_>, this: Object, operation: Object, count:
             return refuse_type(py, "call", "a callable or an awaitable", operation);
         }
         if count > 1 || !names.is_null() {
-            PyTypeError::new_err("call() takes no further arguments after an awaitable").restore(py);
+            boundary::raise(py, PyTypeError::new_err("call() takes no further arguments after an awaitable"));
             return null_mut();
         }
         call::of_awaitable(py, this, operation)
@@ -105,7 +105,7 @@ unsafe extern "C" fn timed(this: Object, awaitable: Object) -> Object {
 
 #[cold]
 fn refuse_nothing(py: Python<'_>, method: &str) -> Object {
-    PyTypeError::new_err(format!("{method}() needs an operation as its first argument")).restore(py);
+    boundary::raise(py, PyTypeError::new_err(format!("{method}() needs an operation as its first argument")));
     null_mut()
 }
 
@@ -115,7 +115,7 @@ unsafe fn refuse_type(py: Python<'_>, method: &str, wanted: &str, operation: Obj
         // SAFETY: `operation` is a live object.
         let operation = unsafe { Borrowed::from_ptr(py, operation) };
         let class = operation::class_name(&operation);
-        PyTypeError::new_err(format!("{method}() needs {wanted}, not {class}")).restore(py);
+        boundary::raise(py, PyTypeError::new_err(format!("{method}() needs {wanted}, not {class}")));
     });
     null_mut()
 }

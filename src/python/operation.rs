@@ -73,10 +73,12 @@ pub fn refuse_unprotected(py: Python<'_>, object: Object) {
         let object = unsafe { Bound::from_owned_ptr(py, object) };
         let class = class_name(&object);
         drop(object);
-        PyTypeError::new_err(format!(
-            "the operation returned a {class}, which does its work after the call; decorate the function with the breaker, or use guard()"
-        ))
-        .restore(py);
+        boundary::raise(
+            py,
+            PyTypeError::new_err(format!(
+                "the operation returned a {class}, which does its work after the call; decorate the function with the breaker, or use guard()"
+            )),
+        );
     });
 }
 
@@ -94,10 +96,12 @@ pub fn refuse_awaitable(py: Python<'_>, object: Object) {
         let object = unsafe { Bound::from_owned_ptr(py, object) };
         let class = class_name(&object);
         drop(object);
-        PyTypeError::new_err(format!(
-            "call_sync got an operation that returns a {class}, which has to be awaited; use `await breaker.call(...)`"
-        ))
-        .restore(py);
+        boundary::raise(
+            py,
+            PyTypeError::new_err(format!(
+                "call_sync got an operation that returns a {class}, which has to be awaited; use `await breaker.call(...)`"
+            )),
+        );
     });
 }
 
@@ -131,13 +135,13 @@ pub unsafe fn iterator(py: Python<'_>, object: Object) -> Object {
         }
         let slots = (*class).tp_as_async;
         let Some(am_await) = (if slots.is_null() { None } else { (*slots).am_await }) else {
-            PyTypeError::new_err("the operation is neither callable nor awaitable").restore(py);
+            boundary::raise(py, PyTypeError::new_err("the operation is neither callable nor awaitable"));
             return std::ptr::null_mut();
         };
         let iterator = am_await(object);
         if !iterator.is_null() && (*ffi::Py_TYPE(iterator)).tp_iternext.is_none() {
             ffi::Py_DECREF(iterator);
-            PyTypeError::new_err("__await__() returned no iterator").restore(py);
+            boundary::raise(py, PyTypeError::new_err("__await__() returned no iterator"));
             return std::ptr::null_mut();
         }
         iterator

@@ -8,6 +8,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
 use super::Object;
+use super::boundary;
 use super::breaker::Breaker;
 use super::verdict;
 use crate::breaker::{self as core, Outcome};
@@ -31,7 +32,7 @@ impl Permit {
         match Bound::new(py, Self { breaker, permit, settled: AtomicBool::new(false) }) {
             Ok(permit) => permit.into_ptr(),
             Err(error) => {
-                error.restore(py);
+                boundary::raise(py, error);
                 null_mut()
             }
         }

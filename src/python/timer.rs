@@ -187,7 +187,7 @@ unsafe fn uncancel(py: Python<'_>, alarm: *mut Alarm) -> Ended {
     let (task, before) = unsafe { (Borrowed::from_ptr(py, (*alarm).task), (*alarm).cancelling) };
     let left = task.call_method0("uncancel").and_then(|left| left.extract::<i64>());
     if let Some(error) = pending {
-        error.restore(py);
+        boundary::raise(py, error);
     }
     // A task whose `uncancel` fails is no task; its cancellation is then left to whoever asked for it.
     if left.is_ok_and(|left| left <= before) { Ended::TimedOut } else { Ended::TimedOutAndCancelled }

@@ -117,7 +117,7 @@ fn settle_judged(py: Python<'_>, this: Object, permit: Permit, value: Object) ->
     boundary::attached(|| match judge(py, this, permit, value) {
         Ok(()) => true,
         Err(error) => {
-            error.restore(py);
+            boundary::raise(py, error);
             false
         }
     })
@@ -184,7 +184,7 @@ fn announce_raised(py: Python<'_>, this: Object, change: Change, outcome: Outcom
         };
         let described = describe(&this, change, failure);
         let announced = described.and_then(|()| announce(&this, change));
-        announced.err().unwrap_or(error).restore(py);
+        boundary::raise(py, announced.err().unwrap_or(error));
     });
 }
 
@@ -246,7 +246,7 @@ fn announce_or_raise(py: Python<'_>, this: Object, change: Change) -> bool {
         match announce(&this, change) {
             Ok(()) => true,
             Err(error) => {
-                error.restore(py);
+                boundary::raise(py, error);
                 false
             }
         }
