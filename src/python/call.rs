@@ -123,13 +123,26 @@ unsafe fn make(
         if kept > INLINE {
             place = spill(call, kept);
         }
+        let mut can_form_cycle = !is_plain_function(target);
         for index in 0..kept {
             let argument = *arguments.add(index);
             ffi::Py_INCREF(argument);
             place.add(index).write(argument);
+            can_form_cycle |= ffi::PyType_IS_GC(ffi::Py_TYPE(argument)) != 0;
+        }
+        if can_form_cycle {
+            Call::track(call);
         }
         call.cast()
     }
+}
+
+/// A function that holds nothing but its module: a call of it, without arguments, cannot be part of a cycle before it runs, and the
+/// collector need not hear of it.
+#[inline(always)]
+unsafe fn is_plain_function(target: Object) -> bool {
+    // SAFETY: `target` is a live object.
+    unsafe { ffi::Py_TYPE(target) == &raw mut ffi::PyFunction_Type && ffi::PyFunction_GetClosure(target).is_null() }
 }
 
 /// Make room for more arguments than fit inside.
@@ -201,22 +214,45 @@ impl Call {
     unsafe fn send(py: Python<'_>, call: *mut Self, value: Object) -> Step {
         // SAFETY: `call` is live, since the interpreter is driving it, and it owns `target` while suspended.
         unsafe {
-            match (*call).phase {
-                Phase::Callable | Phase::Awaitable => {
+            match Self::claim(call) {
+                Phase::Suspended => Self::drive(py, call, value),
+                fresh @ (Phase::Callable | Phase::Awaitable) => {
                     if value == ffi::Py_None() {
-                        Self::start(py, call)
+                        Self::start(py, call, fresh)
                     } else {
+                        (*call).phase = fresh;
                         Self::misused(py, "can't send non-None value to a just-started call")
                     }
                 }
-                Phase::Suspended => {
-                    (*call).phase = Phase::Running;
-                    Self::drive(py, call, value)
-                }
-                Phase::Running => Self::misused(py, "this call is already being awaited"),
-                Phase::Done => Self::misused(py, "cannot await the same call twice"),
+                spent => Self::refuse_spent(py, call, spent),
             }
         }
+    }
+
+    /// Become `Running`, and say what the call was before. Who finds it `Running` must leave it alone.
+    #[inline(always)]
+    unsafe fn claim(call: *mut Self) -> Phase {
+        // SAFETY: as in `send`. Without the GIL two threads may come here at once, and one of them must find it `Running`.
+        unsafe {
+            #[cfg(Py_GIL_DISABLED)]
+            {
+                let phase = &*addr_of_mut!((*call).phase).cast::<std::sync::atomic::AtomicU8>();
+                std::mem::transmute::<u8, Phase>(phase.swap(Phase::Running as u8, std::sync::atomic::Ordering::AcqRel))
+            }
+            #[cfg(not(Py_GIL_DISABLED))]
+            std::mem::replace(&mut (*call).phase, Phase::Running)
+        }
+    }
+
+    /// Refuse to drive a call that is being driven, or is over; `phase` is what `claim` found.
+    #[cold]
+    unsafe fn refuse_spent(py: Python<'_>, call: *mut Self, phase: Phase) -> Step {
+        if phase == Phase::Running {
+            return Self::misused(py, "this call is already being awaited");
+        }
+        // SAFETY: as in `send`; the claim was ours.
+        unsafe { (*call).phase = phase };
+        Self::misused(py, "cannot await the same call twice")
     }
 
     #[cold]
@@ -226,24 +262,22 @@ impl Call {
     }
 
     #[inline(always)]
-    unsafe fn start(py: Python<'_>, call: *mut Self) -> Step {
+    unsafe fn start(py: Python<'_>, call: *mut Self, fresh: Phase) -> Step {
         // SAFETY: as in `send`.
         unsafe {
-            let is_callable = (*call).phase == Phase::Callable;
+            let is_callable = fresh == Phase::Callable;
             if !is_callable && let Err(error) = boundary::attached(|| operation::check_fresh(py, (*call).target)) {
                 boundary::raise(py, error);
                 // It is somebody else's coroutine: not ours to close.
-                (*call).phase = Phase::Callable;
-                return Self::never_started(py, call);
+                return Self::never_started(py, call, Phase::Callable);
             }
             if (*call).admission == Admission::Ask {
                 let Some(permit) = verdict::admit(py, (*call).breaker) else {
-                    return Self::never_started(py, call);
+                    return Self::never_started(py, call, fresh);
                 };
                 (*call).permit = permit;
                 (*call).admission = Admission::Given;
             }
-            (*call).phase = Phase::Running;
             if (*call).timed && trio_may_run(py) && boundary::attached(|| Self::hand_to_trio(py, call, is_callable)) {
                 return if (*call).target.is_null() { Self::leave_raised(py, call) } else { Self::drive(py, call, ffi::Py_None()) };
             }
@@ -327,10 +361,7 @@ impl Call {
                     return Self::leave_settled(py, call, Outcome::Ignored);
                 }
             }
-            if !(*call).tracked {
-                (*call).tracked = true;
-                ffi::PyObject_GC_Track(call.cast());
-            }
+            Self::track(call);
             (*call).phase = Phase::Suspended;
             Step::Yielded(yielded)
         }
@@ -430,10 +461,10 @@ impl Call {
     }
 
     /// The call ends before the operation began, with the exception that is set. A coroutine is closed: nobody will run it.
-    unsafe fn never_started(py: Python<'_>, call: *mut Self) -> Step {
+    unsafe fn never_started(py: Python<'_>, call: *mut Self, fresh: Phase) -> Step {
         // SAFETY: as in `send`.
         unsafe {
-            if (*call).phase == Phase::Awaitable {
+            if fresh == Phase::Awaitable {
                 boundary::attached(|| {
                     let error = PyErr::take(py);
                     operation::close_coroutine(py, (*call).target);
@@ -498,6 +529,18 @@ impl Call {
                 Err(error) => boundary::raise(py, error),
             }
             true
+        }
+    }
+
+    /// Have the collector look at the call.
+    #[inline(always)]
+    unsafe fn track(call: *mut Self) {
+        // SAFETY: every field is written.
+        unsafe {
+            if !(*call).tracked {
+                (*call).tracked = true;
+                ffi::PyObject_GC_Track(call.cast());
+            }
         }
     }
 
@@ -657,17 +700,13 @@ unsafe extern "C" fn throw(this: Object, arguments: *mut Object, count: ffi::Py_
         let call: *mut Call = this.cast();
         // SAFETY: the interpreter passes a live object of this class and `count` arguments; the call owns `target`.
         unsafe {
-            let step = match (*call).phase {
-                Phase::Running => Call::misused(py, "this call is already being awaited"),
-                Phase::Done => Call::misused(py, "cannot await the same call twice"),
-                Phase::Callable | Phase::Awaitable => {
+            let step = match Call::claim(call) {
+                Phase::Suspended => throw_into(py, call, arguments, count),
+                fresh @ (Phase::Callable | Phase::Awaitable) => {
                     boundary::raise(py, raise_given(py, arguments, count));
-                    Call::never_started(py, call)
+                    Call::never_started(py, call, fresh)
                 }
-                Phase::Suspended => {
-                    (*call).phase = Phase::Running;
-                    throw_into(py, call, arguments, count)
-                }
+                spent => Call::refuse_spent(py, call, spent),
             };
             hand_out(py, step, false)
         }
@@ -734,21 +773,20 @@ unsafe extern "C" fn close(this: Object, _: Object) -> Object {
         let call: *mut Call = this.cast();
         // SAFETY: the interpreter passes a live object of this class; the call owns `target`.
         unsafe {
-            match (*call).phase {
+            match Call::claim(call) {
                 Phase::Running => {
                     boundary::raise(py, PyValueError::new_err("this call is being awaited and cannot be closed"));
                     return null_mut();
                 }
-                Phase::Done => {}
-                Phase::Callable | Phase::Awaitable => {
-                    if (*call).phase == Phase::Awaitable {
+                Phase::Done => (*call).phase = Phase::Done,
+                fresh @ (Phase::Callable | Phase::Awaitable) => {
+                    if fresh == Phase::Awaitable {
                         operation::close_coroutine(py, (*call).target);
                     }
                     (*call).phase = Phase::Done;
                     Call::abandon(py, call);
                 }
                 Phase::Suspended => {
-                    (*call).phase = Phase::Running;
                     let target = Borrowed::from_ptr(py, (*call).target).to_owned();
                     let closed = match target.getattr(&known().names.close) {
                         Ok(method) => method.call0().map(drop),
