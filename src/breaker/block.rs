@@ -105,6 +105,7 @@ impl Block {
         let mut change = None;
         loop {
             let (word, changed) = self.apply(rules, None, Event::Arrival, now_ns);
+            // At most one of all rounds: a spell that begins after `now_ns` is not over at `now_ns`.
             change = changed.or(change);
             let generation = word.generation;
             match word.state {

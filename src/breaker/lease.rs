@@ -32,7 +32,8 @@ const DEADLINE_MASK: u64 = (1 << tick::DEADLINE_BITS) - 1;
 
 /// What a slot holds: nothing, or one probe of one generation, until a deadline.
 ///
-/// It is its own nonce: the next lease of the same slot in the same generation begins when this one is over, so it ends later.
+/// It is its own nonce: the next lease of the same slot in the same generation begins when this one was given back, and nobody
+/// gives back twice, or when it is over, and then the next one ends later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {
     taken: bool,
