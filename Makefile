@@ -57,21 +57,22 @@ test-all: ## test-python with every interpreter from 3.11 up on this machine
 	done
 
 .PHONY: test-debug
-test-debug: $(VENV)/.extra-test ## the suite on a debug build of the core: its assertions and overflow checks are on
+test-debug: $(VENV)/.extra-test ## the suite on a debug build: overflow checks, assertions, references dropped where they may be
 	@rm -f $(VENV)/.native
-	MATURIN_PEP517_ARGS='--profile dev' $(INSTALL_NATIVE)
+	CARGO_TARGET_DIR=$(or $(CARGO_TARGET_DIR),target)/checked RUSTFLAGS='--cfg pyo3_disable_reference_pool' \
+		MATURIN_PEP517_ARGS='--profile dev' $(INSTALL_NATIVE)
 	SWITCHGEAR_BACKEND=native $(PY) -m pytest $(PYTEST_ARGS)
 
 .PHONY: bench
 bench: $(VENV)/.extra-test $(VENV)/.native ## the table of budgets, as ratios to the bare floor of the same run
-	$(PY) benches/table.py
+	$(PY) benches/table.py --core $(BENCH_ARGS)
 
 .PHONY: bench-peers
 bench-peers: $(VENV)/.extra-test $(VENV)/.native ## the same beside other libraries, whichever install
 	@for peer in pybreaker circuitbreaker purgatory aiobreaker interlock-cb nopanic grit-toolkit; do \
 		$(PIP) install $$peer || echo "SKIPPED: $$peer does not install here"; \
 	done
-	$(PY) benches/table.py --peers
+	$(PY) benches/table.py --peers $(BENCH_ARGS)
 
 .PHONY: lint
 lint: $(VENV)/.extra-dev $(VENV)/.native ## ruff, mypy, stubtest, import-linter, clippy, rustfmt
