@@ -11,6 +11,7 @@ pub use loom::sync::atomic::{AtomicU64, Ordering};
 /// Handed out in turn, so that the first two threads are sure to meet in no shard; a hash of the thread would promise less.
 #[cfg(not(loom))]
 #[inline]
+#[must_use]
 pub fn thread_index() -> usize {
     use std::cell::Cell;
     use std::sync::atomic::AtomicUsize;
