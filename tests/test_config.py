@@ -75,7 +75,8 @@ def test_only_the_timeout_may_be_none():
 
 @pytest.mark.parametrize("field", ["timeout", "reset_timeout"])
 @pytest.mark.parametrize(
-    ("given", "stored"), [(1, 1.0), (0.25, 0.25), (timedelta(milliseconds=1500), 1.5), (315_360_000, 315_360_000.0), (1e-9, 1e-9)]
+    ("given", "stored"),
+    [(1, 1.0), (0.25, 0.25), (timedelta(milliseconds=1500), 1.5), (315_360_000, 315_360_000.0), (1e-9, 1e-9)],
 )
 def test_durations_are_stored_as_float_seconds(field, given, stored):
     value = getattr(CircuitBreakerConfig(**{field: given}), field)

@@ -28,7 +28,10 @@ def test_a_rejection_knows_its_breaker_its_state_and_when_to_retry():
     ("error", "text"),
     [
         (CircuitOpenError("q", State.OPEN, 1.5), "'q' is OPEN; retry in 1.5s"),
-        (CircuitOpenError("q", State.OPEN, 60.0, "ValueError: boom"), "'q' is OPEN; retry in 60s; last failure: ValueError: boom"),
+        (
+            CircuitOpenError("q", State.OPEN, 60.0, "ValueError: boom"),
+            "'q' is OPEN; retry in 60s; last failure: ValueError: boom",
+        ),
         (CircuitOpenError("q", State.OPEN, 0.0), "'q' is OPEN; retry in 0s"),
         (CircuitOpenError("q", State.OPEN, math.inf), "'q' is OPEN until told otherwise"),
         (
@@ -56,7 +59,11 @@ def test_a_timeout_knows_its_breaker_and_its_limit():
 
 @pytest.mark.parametrize(
     "error",
-    [CircuitOpenError("q", State.HALF_OPEN, 1.5, "boom"), CallTimeoutError("q", 0.5), CircuitOpenError("q", State.OPEN, math.inf)],
+    [
+        CircuitOpenError("q", State.HALF_OPEN, 1.5, "boom"),
+        CallTimeoutError("q", 0.5),
+        CircuitOpenError("q", State.OPEN, math.inf),
+    ],
 )
 def test_errors_pickle_and_copy(error):
     for again in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):

@@ -2,13 +2,12 @@
 
 import asyncio
 import contextlib
-import gc
 import inspect
 import types
 
 import pytest
 
-from helpers import Boom, counted, fail, fail_async, ok, ok_async, ok_later, run
+from helpers import Boom, counted, drop, fail, fail_async, ok, ok_async, ok_later, run
 from switchgear import CircuitOpenError, State
 
 
@@ -139,8 +138,7 @@ def test_nothing_happens_before_the_await(breaker):
 
 def test_a_call_that_is_never_awaited_warns(breaker):
     with pytest.warns(RuntimeWarning, match="was never awaited"):
-        breaker.call(ok_async)
-        gc.collect()
+        drop(breaker.call(ok_async))
     assert counted(breaker) == {}
 
 
@@ -166,7 +164,8 @@ def test_asyncio_takes_a_call_wherever_it_takes_a_coroutine(breaker):
 
     assert run(main()) == ["ok"] * 5
     assert asyncio.run(breaker.call(ok_async)) == "ok"
-    assert inspect.isawaitable(call := breaker.call(ok_async))
+    call = breaker.call(ok_async)
+    assert inspect.isawaitable(call)
     call.close()
 
 
@@ -443,15 +442,17 @@ def test_results_are_not_kept_alive(breaker):
 def test_the_context_of_a_call_is_the_callers(breaker):
     """The operation sees an exception that the caller is handling, as it would without a breaker."""
 
+    outer = ValueError("outer")
+
     async def operation():
         raise Boom("inner")
 
     async def main():
         try:
-            raise ValueError("outer")
-        except ValueError as outer:
+            raise outer
+        except ValueError:
             with pytest.raises(Boom) as caught:
                 await breaker.call(operation)
-            assert caught.value.__context__ is outer
+        assert caught.value.__context__ is outer
 
     run(main())

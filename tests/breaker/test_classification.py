@@ -58,7 +58,7 @@ def through_generator(breaker, operation):
     def generator():
         yield operation()
 
-    return list(generator())[0]
+    return next(iter(list(generator())))
 
 
 def through_async_generator(breaker, operation):
@@ -68,7 +68,7 @@ def through_async_generator(breaker, operation):
         yield operation()
 
     async def main():
-        return [value async for value in generator()][0]
+        return next(iter([value async for value in generator()]))
 
     return run(main())
 

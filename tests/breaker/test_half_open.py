@@ -126,7 +126,8 @@ def test_a_cancelled_probe_gives_its_slot_back(half_opened):
     async def main():
         task = asyncio.create_task(half_opened.call(asyncio.Event().wait))
         await asyncio.sleep(0)
-        assert len(held := probes(half_opened)) == 1
+        held = probes(half_opened)
+        assert len(held) == 1
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
