@@ -441,7 +441,6 @@ def test_results_are_not_kept_alive(breaker):
 
 def test_the_context_of_a_call_is_the_callers(breaker):
     """The operation sees an exception that the caller is handling, as it would without a breaker."""
-
     outer = ValueError("outer")
 
     async def operation():

@@ -1,5 +1,7 @@
 """The callable that the decorator returns."""
 
+import functools
+import sys
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from switchgear._pure.breaker import Breaker
+
+
+def _binds(function: object) -> bool:
+    """Tell whether it becomes a method as an attribute of a class: a callable object does not, nor a bound method."""
+    if isinstance(function, functools.partial):
+        return sys.version_info >= (3, 14)
+    return hasattr(type(function), "__get__") and not isinstance(function, MethodType)
 
 
 class GuardedFunction:
@@ -30,8 +39,7 @@ class GuardedFunction:
         self._breaker = breaker
         self._function = function
         self._is_async = is_async
-        # As an attribute of a class, what is no method by itself (a callable object, a partial) becomes none here.
-        self._binds = hasattr(type(function), "__get__") and not isinstance(function, MethodType)
+        self._binds = _binds(function)
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         breaker = self._breaker
