@@ -303,6 +303,13 @@ impl Call {
             }
             if ffi::Py_TYPE(result) == &raw mut ffi::PyCoro_Type {
                 (*call).target = result;
+                // A coroutine that was made just now is nobody else's; another one may have run before.
+                if ffi::Py_REFCNT(result) != 1
+                    && let Err(error) = boundary::attached(|| operation::check_fresh(py, result))
+                {
+                    boundary::raise(py, error);
+                    return Self::leave_settled(py, call, Outcome::Ignored);
+                }
                 return Self::drive(py, call, ffi::Py_None());
             }
             match operation::kind(py, result) {

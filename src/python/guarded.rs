@@ -1,11 +1,13 @@
 //! The callable that the decorator returns: a function's stand-in that runs each call through the breaker.
 //!
-//! It is called through the vectorcall protocol, binds like a function, and forwards what it does not have itself to the
-//! function, so that `inspect` takes it for one.
+//! It is called through the vectorcall protocol, and forwards what it does not have itself to the function, so that `inspect`
+//! takes it for one. There are two classes of it: one binds as a method, as functions do; the other does not, as callable objects,
+//! partials and bound methods do not. The interpreter wants to know that of the class.
 
 use std::ffi::{CStr, c_int, c_void};
 use std::mem::offset_of;
 use std::ptr::null_mut;
+use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
@@ -118,6 +120,9 @@ unsafe extern "C" fn new(class: *mut ffi::PyTypeObject, arguments: Object, keywo
             }
             // SAFETY: the class is ours, so its allocator gives zeroed memory of our size; each field is written.
             Ok((breaker, function, is_async)) => unsafe {
+                let kind = ffi::Py_TYPE(function.as_ptr());
+                let binds = (*kind).tp_descr_get.is_some() && kind != &raw mut ffi::PyMethod_Type;
+                let class = if binds { class } else { UNBOUND.load(Relaxed) };
                 let allocate = (*class).tp_alloc.expect("a class made by PyType_FromSpec has an allocator");
                 let guarded: *mut Guarded = allocate(class, 0).cast();
                 if !guarded.is_null() {
@@ -259,16 +264,25 @@ pub fn class(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
         slot(ffi::Py_tp_traverse, traverse as *mut c_void),
         slot(ffi::Py_tp_clear, clear as *mut c_void),
         slot(ffi::Py_tp_getattro, get_attribute as *mut c_void),
-        slot(ffi::Py_tp_descr_get, bind as *mut c_void),
         slot(ffi::Py_tp_repr, represent as *mut c_void),
         slot(ffi::Py_tp_methods, methods.as_mut_ptr().cast()),
         slot(ffi::Py_tp_members, members.as_mut_ptr().cast()),
         slot(ffi::Py_tp_getset, getters.as_mut_ptr().cast()),
         slot(0, null_mut()),
+        slot(0, null_mut()),
     ];
-    let flags = ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_HAVE_GC | ffi::Py_TPFLAGS_HAVE_VECTORCALL | ffi::Py_TPFLAGS_METHOD_DESCRIPTOR;
+    let flags = ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_HAVE_GC | ffi::Py_TPFLAGS_HAVE_VECTORCALL;
+    let unbound = make_class(py, c"switchgear._native.GuardedObject", size_of::<Guarded>(), flags, &mut slots)?;
+    UNBOUND.store(unbound.into_ptr().cast(), Relaxed);
+
+    let last = slots.len() - 2;
+    slots[last] = slot(ffi::Py_tp_descr_get, bind as *mut c_void);
+    let flags = flags | ffi::Py_TPFLAGS_METHOD_DESCRIPTOR;
     make_class(py, c"switchgear._native.GuardedFunction", size_of::<Guarded>(), flags, &mut slots)
 }
+
+/// The class of those that do not bind. Owned, for ever.
+static UNBOUND: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(null_mut());
 
 /// A heap class from its slots.
 pub fn make_class<'py>(
