@@ -120,8 +120,7 @@ unsafe extern "C" fn new(class: *mut ffi::PyTypeObject, arguments: Object, keywo
             }
             // SAFETY: the class is ours, so its allocator gives zeroed memory of our size; each field is written.
             Ok((breaker, function, is_async)) => unsafe {
-                let kind = ffi::Py_TYPE(function.as_ptr());
-                let binds = (*kind).tp_descr_get.is_some() && kind != &raw mut ffi::PyMethod_Type;
+                let binds = (*ffi::Py_TYPE(function.as_ptr())).tp_descr_get.is_some() && !is_bound_method(&function);
                 let class = if binds { class } else { UNBOUND.load(Relaxed) };
                 let allocate = (*class).tp_alloc.expect("a class made by PyType_FromSpec has an allocator");
                 let guarded: *mut Guarded = allocate(class, 0).cast();
@@ -134,6 +133,12 @@ unsafe extern "C" fn new(class: *mut ffi::PyTypeObject, arguments: Object, keywo
             },
         }
     })
+}
+
+/// A bound method has its `self` already, and keeps it.
+fn is_bound_method(function: &Bound<'_, PyAny>) -> bool {
+    let class = function.py().import("types").and_then(|types| types.getattr("MethodType"));
+    class.is_ok_and(|class| function.is_instance(&class).unwrap_or(false))
 }
 
 unsafe extern "C" fn get_attribute(this: Object, name: Object) -> Object {
