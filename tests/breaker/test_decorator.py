@@ -436,6 +436,30 @@ def test_an_async_generator_stopped_early_is_ignored_and_cleans_up(breaker):
     assert counted(breaker) == {"total_calls": 1, "ignored_calls": 1}
 
 
+def test_an_async_generator_left_open_is_closed_once_by_the_loop_at_its_end(breaker):
+    steps, errors = [], []
+
+    @breaker
+    async def values():
+        try:
+            yield 1
+        finally:
+            await asyncio.sleep(0)
+            steps.append("cleaned up")
+
+    held = []
+
+    async def main():
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: errors.append(context))
+        held.append(values())
+        async for _ in held[0]:
+            break
+
+    run(main())
+    assert (steps, errors) == (["cleaned up"], [])
+    assert counted(breaker) == {"total_calls": 1, "ignored_calls": 1}
+
+
 def test_an_async_generator_keeps_asend_and_athrow(breaker):
     @breaker
     async def conversation():

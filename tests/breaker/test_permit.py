@@ -70,6 +70,15 @@ def test_the_exception_of_a_failure_describes_it(breaker, error, text):
     assert breaker.last_failure == text
 
 
+@pytest.mark.parametrize("exc", ["boom", 3, ValueError])
+def test_a_failure_takes_an_exception_or_nothing(breaker, exc):
+    permit = breaker.acquire()
+    with pytest.raises(TypeError):
+        permit.failure(exc)
+    assert not permit.settled
+    permit.success()
+
+
 def test_acquire_raises_and_try_acquire_returns_none(opened):
     with pytest.raises(CircuitOpenError):
         opened.acquire()

@@ -46,7 +46,10 @@ class Permit:
 
         Raises:
             RuntimeError: The permit is settled already.
+            TypeError: It is no exception; the permit stays unsettled.
         """
+        if exc is not None and not isinstance(exc, BaseException):
+            raise TypeError(f"exc must be an exception or None, not {type(exc).__name__}")
         self._breaker._settle(self._take(), FAILURE, exc)
 
     def release(self) -> None:
@@ -90,6 +93,9 @@ class Permit:
 
 def new_permit(breaker: "Core", grant: Grant) -> Permit:
     """Return a permit that holds a grant."""
+    if breaker._abandoned:
+        # Whoever drops permits without ever reading the metrics makes new ones: so what was dropped never piles up.
+        breaker._settle_abandoned()
     permit = Permit.__new__(Permit)
     permit._breaker = breaker
     permit._unsettled = [grant]
