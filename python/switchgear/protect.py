@@ -4,12 +4,11 @@ import contextlib
 import functools
 import inspect
 import sys
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Final
 
 from switchgear import _compat
-from switchgear.errors import CallTimeoutError
 from switchgear.guard import Guard
 
 if TYPE_CHECKING:
@@ -99,6 +98,20 @@ def _generator_shell(breaker: "Breaker", function: Callable[..., Any]) -> Callab
     return shell
 
 
+def _first_step(generator: AsyncGenerator[Any, Any]) -> Awaitable[Any]:
+    """Begin an async generator that the shell around it alone will close.
+
+    At its end an event loop closes every generator that has told it of its beginning, all at once. It would do so with
+    this one while the shell does, which is an error; so this one does not tell.
+    """
+    hooks = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(None, None)
+    try:
+        return generator.__anext__()
+    finally:
+        sys.set_asyncgen_hooks(*hooks)
+
+
 def _async_generator_shell(breaker: "Breaker", function: Callable[..., Any]) -> Callable[..., AsyncGenerator[Any, Any]]:
     """Wrap a function that returns an async generator: one permit for all of it, the timeout for each step."""
 
@@ -106,21 +119,16 @@ def _async_generator_shell(breaker: "Breaker", function: Callable[..., Any]) -> 
     async def shell(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         with Guard(breaker) as permit:
             generator = function(*args, **kwargs)
-            step = generator.__anext__()
+            step = _first_step(generator)
             while True:
                 try:
-                    item = await breaker._timed(step)
+                    item = await breaker._timed(step, permit)
                 except StopAsyncIteration:
                     return
-                except CallTimeoutError as error:
-                    # One of a breaker nested inside has another name and is an ordinary failure.
-                    if error.name == breaker.name:
-                        permit._settle_timeout()
-                    raise
                 try:
                     sent = yield item
                 except GeneratorExit:
-                    await breaker._timed(generator.aclose())
+                    await breaker._timed(generator.aclose(), permit)
                     raise
                 except BaseException as error:
                     step = generator.athrow(error)

@@ -62,6 +62,8 @@ pub struct Call {
     breaker: Object,
     target: Object,
     names: Object,
+    /// The permit object that a timeout settles, of a step; else null.
+    holder: Object,
     spilled: *mut Object,
     positional: u32,
     kept: u32,
@@ -111,6 +113,7 @@ unsafe fn make(
         addr_of_mut!((*call).breaker).write(breaker);
         addr_of_mut!((*call).target).write(target);
         addr_of_mut!((*call).names).write(names);
+        addr_of_mut!((*call).holder).write(null_mut());
         addr_of_mut!((*call).positional).write(positional as u32);
         addr_of_mut!((*call).kept).write(kept as u32);
         addr_of_mut!((*call).phase).write(phase);
@@ -199,13 +202,20 @@ pub unsafe fn of_admitted(py: Python<'_>, breaker: Object, awaitable: Object, pe
     }
 }
 
-/// Make one timed step of something that holds a permit itself.
+/// Make one timed step of something that holds a permit itself: `holder`, which the timeout settles.
 ///
 /// # Safety
-/// As for [`of_awaitable`].
-pub unsafe fn of_step(py: Python<'_>, breaker: Object, awaitable: Object) -> Object {
+/// As for [`of_awaitable`]; `holder` is a live object.
+pub unsafe fn of_step(py: Python<'_>, breaker: Object, awaitable: Object, holder: Object) -> Object {
     // SAFETY: the caller's promise.
-    unsafe { make(py, breaker, awaitable, Phase::Awaitable, Admission::None, std::ptr::null(), 0, null_mut()) }
+    unsafe {
+        let call = make(py, breaker, awaitable, Phase::Awaitable, Admission::None, std::ptr::null(), 0, null_mut());
+        if !call.is_null() {
+            ffi::Py_INCREF(holder);
+            (*call.cast::<Call>()).holder = holder;
+        }
+        call
+    }
 }
 
 impl Call {
@@ -388,6 +398,10 @@ impl Call {
             Self::forget_target(call);
             (*call).phase = Phase::Done;
             if (*call).admission != Admission::Given {
+                if !in_time && Self::settle_holder(py, call).is_err() {
+                    ffi::Py_DECREF(value);
+                    return Step::Raised;
+                }
                 return Step::Returned(value);
             }
             (*call).admission = Admission::None;
@@ -454,16 +468,27 @@ impl Call {
             }
             let error = PyErr::take(py)?;
             let is_cancellation = !error.is_instance_of::<pyo3::exceptions::PyException>(py);
-            if !is_cancellation {
+            if is_cancellation && !(ended == Ended::TimedOut && is_cancelled_error(py, &error)) {
                 boundary::raise(py, error);
-                return Some(Outcome::Timeout);
+                return None;
             }
-            if ended == Ended::TimedOut && is_cancelled_error(py, &error) {
-                raise_timeout(py, (*call).breaker, error);
-                return Some(Outcome::Timeout);
+            let error = if is_cancellation { timeout_error(py, (*call).breaker, error) } else { error };
+            if Self::settle_holder(py, call).is_ok() {
+                boundary::raise(py, error);
             }
-            boundary::raise(py, error);
-            None
+            Some(Outcome::Timeout)
+        }
+    }
+
+    /// The time of a step is over: settle the permit of what it is a step of. An error: a listener's exception is set.
+    unsafe fn settle_holder(py: Python<'_>, call: *mut Self) -> Result<(), ()> {
+        // SAFETY: as in `send`.
+        unsafe {
+            if (*call).holder.is_null() {
+                return Ok(());
+            }
+            let holder = Borrowed::from_ptr(py, (*call).holder);
+            boundary::attached(|| holder.call_method0("_settle_timeout").map(drop).map_err(|error| boundary::raise(py, error)))
         }
     }
 
@@ -576,6 +601,7 @@ impl Call {
             let kept = std::mem::replace(&mut (*call).kept, 0) as usize;
             (*call).positional = 0;
             let names = std::mem::replace(&mut (*call).names, null_mut());
+            let holder = std::mem::replace(&mut (*call).holder, null_mut());
             let spilled = std::mem::replace(&mut (*call).spilled, null_mut());
             let start = if spilled.is_null() { addr_of_mut!((*call).inline).cast::<Object>() } else { spilled };
             for index in 1..=kept {
@@ -585,6 +611,7 @@ impl Call {
                 drop(Vec::from_raw_parts(spilled, 0, kept + 1));
             }
             ffi::Py_XDECREF(names);
+            ffi::Py_XDECREF(holder);
         }
     }
 
@@ -623,8 +650,8 @@ fn is_cancelled_error(py: Python<'_>, error: &PyErr) -> bool {
     py.import("asyncio").and_then(|asyncio| asyncio.getattr("CancelledError")).is_ok_and(|class| error.matches(py, class).unwrap_or(false))
 }
 
-/// Raise `CallTimeoutError` from the cancellation that it replaces.
-fn raise_timeout(py: Python<'_>, breaker: Object, cancellation: PyErr) {
+/// `CallTimeoutError`, from the cancellation that it replaces.
+fn timeout_error(py: Python<'_>, breaker: Object, cancellation: PyErr) -> PyErr {
     // SAFETY: a call holds a breaker.
     let breaker = unsafe { breaker_of(py, breaker) };
     let error = match known().timeout_error.bind(py).call1((&breaker.name, breaker.timeout)) {
@@ -633,7 +660,7 @@ fn raise_timeout(py: Python<'_>, breaker: Object, cancellation: PyErr) {
     };
     error.set_context(py, Some(cancellation.clone_ref(py)));
     error.set_cause(py, Some(cancellation));
-    boundary::raise(py, error);
+    error
 }
 
 unsafe extern "C" fn am_await(this: Object) -> Object {
@@ -819,7 +846,7 @@ unsafe extern "C" fn traverse(this: Object, visit: ffi::visitproc, argument: *mu
     unsafe {
         let alarm = (*call).alarm.owned();
         let class = ffi::Py_TYPE(this).cast();
-        for object in [class, (*call).breaker, (*call).target, (*call).names, alarm[0], alarm[1]] {
+        for object in [class, (*call).breaker, (*call).target, (*call).names, (*call).holder, alarm[0], alarm[1]] {
             if !object.is_null() {
                 let answer = visit(object, argument);
                 if answer != 0 {
@@ -862,10 +889,11 @@ unsafe extern "C" fn dealloc(this: Object) {
         if (*call).phase != Phase::Done {
             boundary::enter_cold((), |py| end_unfinished(py, call));
         }
-        let breaker = (*call).breaker;
+        let (breaker, holder) = ((*call).breaker, (*call).holder);
         let class = ffi::Py_TYPE(this);
         release(call);
         ffi::Py_DECREF(breaker);
+        ffi::Py_XDECREF(holder);
         ffi::Py_DECREF(class.cast());
     }
 }

@@ -89,13 +89,17 @@ unsafe extern "C" fn try_acquire(this: Object, _: Object) -> Object {
     })
 }
 
-/// `breaker._timed(awaitable)`
-unsafe extern "C" fn timed(this: Object, awaitable: Object) -> Object {
+/// `breaker._timed(awaitable, permit)`
+unsafe extern "C" fn timed(this: Object, arguments: *mut Object, count: ffi::Py_ssize_t) -> Object {
     boundary::enter(null_mut(), |py| {
-        // SAFETY: the interpreter passes a breaker and one argument.
+        // SAFETY: the interpreter passes a breaker and `count` arguments.
         unsafe {
+            if count != 2 {
+                return refuse_nothing(py, "_timed");
+            }
+            let awaitable = *arguments;
             if matches!(operation::kind(py, awaitable), Kind::Awaitable) {
-                call::of_step(py, this, awaitable)
+                call::of_step(py, this, awaitable, *arguments.add(1))
             } else {
                 refuse_type(py, "_timed", "an awaitable", awaitable)
             }
@@ -170,7 +174,7 @@ fn definitions() -> [Definition; 5] {
         method(c"call_sync", fast(call_sync), with_keywords, CALL_SYNC),
         method(c"acquire", plain(acquire), ffi::METH_NOARGS, ACQUIRE),
         method(c"try_acquire", plain(try_acquire), ffi::METH_NOARGS, TRY_ACQUIRE),
-        method(c"_timed", plain(timed), ffi::METH_O, TIMED),
+        method(c"_timed", ffi::PyMethodDefPointer { PyCFunctionFast: timed }, ffi::METH_FASTCALL, TIMED),
     ]
     .map(Definition)
 }
@@ -231,8 +235,8 @@ const TRY_ACQUIRE: &CStr = c"try_acquire($self, /)
 Return a permit for one call, or None where the breaker rejects it: no exception on the fast path.
 ";
 
-const TIMED: &CStr = c"_timed($self, awaitable, /)
+const TIMED: &CStr = c"_timed($self, awaitable, permit, /)
 --
 
-Run an awaitable under the breaker's timeout, without a permit or a verdict: one step of something that has one.
+Await one step of what holds ``permit`` under the breaker's timeout, which settles the permit if it passes.
 ";

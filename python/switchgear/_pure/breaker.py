@@ -165,9 +165,9 @@ class Breaker(Core):
 
     def try_acquire(self) -> Permit | None:
         """Ask for the right to make one call; None when rejected, which spares an exception."""
-        grant: Grant | None = self._try_admit()[1]
+        grant: Grant | None = self._word.grant or self._try_admit()[1]
         return None if grant is None else new_permit(self, grant)
 
-    def _timed(self, awaitable: Awaitable[R]) -> Coroutine[Any, Any, R]:
-        """Await under the breaker's timeout, without a permit and without a verdict."""
-        return timed(self, awaitable)
+    def _timed(self, awaitable: Awaitable[R], permit: Permit) -> Coroutine[Any, Any, R]:
+        """Await one step of what holds ``permit`` under the breaker's timeout, which settles the permit if it passes."""
+        return timed(self, awaitable, permit)

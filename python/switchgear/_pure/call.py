@@ -183,11 +183,16 @@ async def suspended(breaker: "Core", grant: Grant, stepper: Stepper, yielded: An
     return result
 
 
-async def timed(breaker: "Core", awaitable: Any) -> Any:
-    """Await under the breaker's timeout; no permit, no verdict."""
+async def timed(breaker: "Core", awaitable: Any, permit: "Permit") -> Any:
+    """Await one step of what holds a permit under the breaker's timeout, which settles the permit if it passes."""
     timeout = breaker.config.timeout
     if timeout is not None and _trio.in_trio():
-        return await _trio.await_with_deadline(breaker.name, timeout, awaitable)
+        expired: list[bool] = []
+        try:
+            return await _trio.await_with_deadline(breaker.name, timeout, awaitable, expired=expired)
+        finally:
+            if expired:
+                permit._settle_timeout()
     send, finished, _ = stepper = take()
     yielded = send(_start(awaitable))
     if yielded is finished:
@@ -197,11 +202,15 @@ async def timed(breaker: "Core", awaitable: Any) -> Any:
         result = await resume(stepper, yielded)
     except BaseException as error:
         expiry = None if deadline is None else _end(deadline, breaker, error)
+        if deadline is not None and deadline.expired and (expiry is not None or isinstance(error, Exception)):
+            permit._settle_timeout()
         if expiry is not None:
             raise expiry from error
         raise
     if deadline is not None:
         _end(deadline, breaker, None)
+        if deadline.expired:
+            permit._settle_timeout()
     return result
 
 
