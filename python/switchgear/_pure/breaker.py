@@ -169,5 +169,5 @@ class Breaker(Core):
         return None if grant is None else new_permit(self, grant)
 
     def _timed(self, awaitable: Awaitable[R], permit: Permit) -> Coroutine[Any, Any, R]:
-        """Await one step of what holds ``permit`` under the breaker's timeout, which settles the permit if it passes."""
+        """Await one step of what holds ``permit`` under the timeout, which settles the permit if it passes."""
         return timed(self, awaitable, permit)
