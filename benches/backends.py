@@ -7,6 +7,7 @@ from typing import Any, Self
 os.environ["SWITCHGEAR_BACKEND"] = "native"
 
 from switchgear import CircuitBreaker, CircuitBreakerConfig, CircuitOpenError, _native, _pure
+from switchgear.guard import Guard
 
 
 class Twin(_pure.Breaker):
@@ -20,6 +21,9 @@ class Twin(_pure.Breaker):
     def __call__(self, function: Any) -> Any:
         # The flag 0x80 is inspect.CO_COROUTINE: only plain functions and coroutine functions are decorated here.
         return _pure.GuardedFunction(self, function, bool(function.__code__.co_flags & 0x80))
+
+    def guard(self) -> Guard:
+        return Guard(self)
 
 
 BACKENDS: dict[str, type[Any]] = {"native": CircuitBreaker, "twin": Twin}

@@ -96,7 +96,7 @@ def caught(statement: str) -> str:
     return f"try:\n    {statement}\nexcept E:\n    pass"
 
 
-def _scenario(
+def scenario(
     key: str,
     title: str,
     *budgets: Budget,
@@ -128,7 +128,7 @@ def _scenario(
 
 def calls() -> list[Scenario]:
     """Return the calls that succeed without suspending."""
-    decorated = _scenario(
+    decorated = scenario(
         "decorated",
         "@cb on a function",
         Budget("floor", 2.6),
@@ -137,7 +137,7 @@ def calls() -> list[Scenario]:
         floor="f()",
         guarded="g()",
     )
-    call_sync = _scenario(
+    call_sync = scenario(
         "call_sync",
         "cb.call_sync(f)",
         Budget("floor", 2.4),
@@ -145,7 +145,7 @@ def calls() -> list[Scenario]:
         floor="f()",
         guarded="cb.call_sync(f)",
     )
-    call = _scenario(
+    call = scenario(
         "call",
         "await cb.call(f)",
         Budget("floor", 1.6),
@@ -155,7 +155,7 @@ def calls() -> list[Scenario]:
         floor="await f()",
         guarded="await cb.call(f)",
     )
-    decorated_async = _scenario(
+    decorated_async = scenario(
         "decorated-async",
         "@cb on a coroutine function",
         Budget("floor", 1.6),
@@ -163,7 +163,7 @@ def calls() -> list[Scenario]:
         floor="await f()",
         guarded="await g()",
     )
-    arguments = _scenario(
+    arguments = scenario(
         "arguments",
         "await cb.call(f, 1, 2, x=3)",
         Budget("floor", 1.6),
@@ -180,7 +180,7 @@ LIMITED: Final = Subject("async with timeout(30.0):\n    await f()", {"timeout":
 def suspensions() -> list[Scenario]:
     """Return the calls that suspend once, alone and in a crowd."""
     return [
-        _scenario(
+        scenario(
             f"suspend-{tasks}",
             f"f suspends once, {tasks:,} concurrent",
             Budget("added", 400.0),
@@ -197,7 +197,7 @@ def suspensions() -> list[Scenario]:
 
 def rejections() -> list[Scenario]:
     """Return what an open breaker costs."""
-    rejected = _scenario(
+    rejected = scenario(
         "rejected",
         "rejection, async, caught",
         Budget("floor", 1.0),
@@ -207,7 +207,7 @@ def rejections() -> list[Scenario]:
         make=opened,
         rejects=True,
     )
-    try_acquire = _scenario(
+    try_acquire = scenario(
         "try_acquire",
         "cb.try_acquire() while OPEN",
         Budget("floor", 3.0),
@@ -221,7 +221,7 @@ def rejections() -> list[Scenario]:
 
 def failures() -> list[Scenario]:
     """Return the calls that fail while the breaker stays closed."""
-    failed = _scenario(
+    failed = scenario(
         "failed",
         "failing call, caught, sync",
         Budget("floor", 1.6),
@@ -230,7 +230,7 @@ def failures() -> list[Scenario]:
         guarded=caught("cb.call_sync(f)"),
         make=patient,
     )
-    failed_async = _scenario(
+    failed_async = scenario(
         "failed-async",
         "failing call, caught, async",
         Budget("floor", 1.6),
