@@ -131,7 +131,7 @@ impl Block {
     /// Say how a call ended. Each permit is settled once; `now` is asked for only where the answer depends on it.
     #[inline(always)]
     pub fn settle(&self, rules: &Rules, permit: Permit, outcome: Outcome, now: impl FnOnce() -> u64) -> Option<Change> {
-        if outcome == Outcome::Success && self.word.load(Relaxed) == Word::closed(permit.generation).pack() {
+        if outcome == Outcome::Success && self.word.load(Relaxed) == Word::closed(permit.admitted_in()).pack() {
             self.metrics.count_success();
             return None;
         }
@@ -147,11 +147,11 @@ impl Block {
             Outcome::Ignored => None,
         };
         let (found, change) = match event {
-            Some(event) => self.apply(rules, Some(permit.generation), event, now_ns),
+            Some(event) => self.apply(rules, Some(permit.admitted_in()), event, now_ns),
             None => (self.read(), None),
         };
         // A change that this very verdict made raised the generation, too: that is not being late.
-        let late = change.is_none() && found.generation != permit.generation;
+        let late = change.is_none() && found.generation != permit.admitted_in();
         if found.state != State::Disabled {
             self.metrics.count(outcome, late);
         }

@@ -9,10 +9,11 @@ use super::word::{Generation, State};
 /// whoever hands permits out (the bindings) settles each once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Permit {
-    // Flat, and sixteen bytes: an `Option` of a lease would be copied in pieces other than it was written in, and stall each call.
+    // Two words, so that every path writes a permit in the pieces that the next one reads: an `Option` of a lease, or halves of
+    // a word, are stored apart and loaded together, and each call waits for the stores to reach the cache.
     lease: u64,
-    slot: u32,
-    pub(super) generation: Generation,
+    // The slot in the upper half, the generation in the lower.
+    place: u64,
 }
 
 /// A probe's slot, and what the slot held when the probe took it: [`Lease::NONE`] for a call that is no probe.
@@ -26,23 +27,29 @@ impl Permit {
     /// The permit of a call that is no probe.
     #[inline(always)]
     pub(super) const fn plain(generation: Generation) -> Self {
-        Self { lease: Lease::NONE, slot: 0, generation }
+        Self { lease: Lease::NONE, place: generation.number() as u64 }
     }
 
     /// The permit of a probe.
     pub(super) const fn probe(generation: Generation, held: HeldLease) -> Self {
-        Self { lease: held.lease, slot: held.slot, generation }
+        Self { lease: held.lease, place: (held.slot as u64) << 32 | generation.number() as u64 }
     }
 
     /// The lease of a probe.
     pub(super) fn held(&self) -> Option<HeldLease> {
-        (self.lease != Lease::NONE).then_some(HeldLease { lease: self.lease, slot: self.slot })
+        (self.lease != Lease::NONE).then_some(HeldLease { lease: self.lease, slot: (self.place >> 32) as u32 })
+    }
+
+    #[inline(always)]
+    #[allow(clippy::cast_possible_truncation)] // the lower half is meant
+    pub(super) const fn admitted_in(&self) -> Generation {
+        Generation::new(self.place as u32)
     }
 
     /// The generation that the call was admitted in.
     #[must_use]
     pub fn generation(&self) -> u32 {
-        self.generation.number()
+        self.admitted_in().number()
     }
 }
 
