@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     # For type checkers the backends are one: a test compares the stub of the native module with the twin.
-    from switchgear._pure import Breaker, GuardedFunction, ManualClock, Permit
+    from switchgear._pure import Breaker, GuardedFunction, ManualClock, Permit, arm
+    from switchgear._pure.timer import Deadline as Deadline
 
     BACKEND: str
     BACKEND_REASON: str | None
@@ -21,7 +22,7 @@ else:
         _reason = "SWITCHGEAR_BACKEND=pure"
     else:
         try:
-            from switchgear._native import Breaker, GuardedFunction, ManualClock, Permit
+            from switchgear._native import Breaker, GuardedFunction, ManualClock, Permit, arm
 
             _reason = None
         except ImportError as error:
@@ -29,9 +30,10 @@ else:
                 raise ImportError(f"SWITCHGEAR_BACKEND=native, but the native module is not usable: {error}") from error
             _reason = str(error)
     if _reason is not None:
-        from switchgear._pure import Breaker, GuardedFunction, ManualClock, Permit
+        from switchgear._pure import Breaker, GuardedFunction, ManualClock, Permit, arm
+    from switchgear._pure.timer import Deadline as Deadline
 
     BACKEND = "native" if _reason is None else "pure"
     BACKEND_REASON = _reason
 
-__all__ = ["BACKEND", "BACKEND_REASON", "Breaker", "GuardedFunction", "ManualClock", "Permit"]
+__all__ = ["BACKEND", "BACKEND_REASON", "Breaker", "GuardedFunction", "ManualClock", "Permit", "arm"]

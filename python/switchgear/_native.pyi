@@ -12,7 +12,7 @@ from typing_extensions import disjoint_base
 from switchgear.config import CircuitBreakerConfig
 from switchgear.state import State
 
-__all__ = ["BUILD_INFO", "Breaker", "Call", "GuardedFunction", "ManualClock", "Permit"]
+__all__ = ["BUILD_INFO", "Breaker", "Call", "Deadline", "GuardedFunction", "ManualClock", "Permit", "arm"]
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -38,6 +38,15 @@ class Permit:
     # The guards' ways to settle: they leave a permit alone that its holder has settled by hand.
     def _settle_exception(self, exc: BaseException) -> None: ...
     def _settle_timeout(self) -> None: ...
+
+@final
+class Deadline:
+    """A deadline of the current task, for bodies that nobody drives: those of guards."""
+
+    # Whether the deadline had come, and whether a cancellation is then the deadline's alone.
+    def leave(self) -> tuple[bool, bool]: ...
+
+def arm(timeout: float) -> Deadline: ...
 
 @final
 class Call(Coroutine[Any, Any, _R_co], Generic[_R_co]):

@@ -1,18 +1,16 @@
 """The context manager whose body is one call."""
 
+import sys
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from switchgear import _trio
+from switchgear import _compat, _trio
 from switchgear.errors import CallTimeoutError
 
 if TYPE_CHECKING:
-    from asyncio import Timeout
-    from typing import NoReturn
-
     from trio import CancelScope
 
-    from switchgear._compat import Breaker, Permit
+    from switchgear._compat import Breaker, Deadline, Permit
 
 
 class Guard:
@@ -24,24 +22,28 @@ class Guard:
     Raises:
         CircuitOpenError: On entry, when rejected.
         CallTimeoutError: On exit of ``async with``, when the body was cancelled by the timeout.
-        RuntimeError: On a second entry.
+        RuntimeError: On a second entry; on leaving without an entry; on entering ``async with`` outside a task, where
+            there is a timeout and nothing that it could cancel.
     """
 
-    __slots__ = ("_breaker", "_permit", "_scope", "_trio_scope")
+    __slots__ = ("_breaker", "_deadline", "_permit", "_scope")
+
+    _deadline: "Deadline"
+    _scope: "CancelScope"
 
     def __init__(self, breaker: "Breaker") -> None:
         self._breaker = breaker
         self._permit: Permit | None = None
-        self._scope: Timeout | None = None
-        self._trio_scope: CancelScope | None = None
 
-    def _enter(self) -> "Permit":
+    def __enter__(self) -> "Permit":
         if self._permit is not None:
             raise RuntimeError("a guard is entered once; call guard() for each entry")
-        self._permit = self._breaker.acquire()
-        return self._permit
+        permit = self._permit = self._breaker.acquire()
+        return permit
 
-    def _settle(self, error: BaseException | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         permit = self._permit
         if permit is None:
             raise RuntimeError("a guard is left without having been entered")
@@ -50,29 +52,17 @@ class Guard:
         elif not permit.settled:
             permit.success()
 
-    def __enter__(self) -> "Permit":
-        return self._enter()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._settle(error)
-
     async def __aenter__(self) -> "Permit":
-        permit = self._enter()
+        permit = self.__enter__()
         timeout = self._breaker.config.timeout
         if timeout is None:
             return permit
         try:
             if _trio.in_trio():
-                self._trio_scope = _trio.deadline_scope(timeout)
-                self._trio_scope.__enter__()
+                self._scope = _trio.deadline_scope(timeout)
+                self._scope.__enter__()
             else:
-                # Imported here: under trio, and in programs without async, nobody needs asyncio.
-                import asyncio
-
-                self._scope = asyncio.timeout(timeout)
-                await self._scope.__aenter__()
+                self._deadline = _compat.arm(timeout)
         except BaseException:
             permit.release()
             raise
@@ -81,51 +71,23 @@ class Guard:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._scope is not None:
-            await self._leave_asyncio(self._scope, kind, error, traceback)
-        elif self._trio_scope is not None:
-            self._leave_trio(self._trio_scope, kind, error, traceback)
-        else:
-            self._settle(error)
+        if hasattr(self, "_deadline"):
+            expired, alone = self._deadline.leave()
+            if expired:
+                self._leave_late(error, alone and isinstance(error, sys.modules["asyncio"].CancelledError))
+        elif hasattr(self, "_scope"):
+            caught = self._scope.__exit__(kind, error, traceback)
+            if self._scope.cancel_called:
+                self._leave_late(error, caught)
+        self.__exit__(kind, error, traceback)
 
-    async def _leave_asyncio(
-        self,
-        scope: "Timeout",
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        try:
-            await scope.__aexit__(kind, error, traceback)
-        except TimeoutError:
-            # The scope raises this only for its own expiry; a TimeoutError of the body never passes through here.
-            self._raise_timeout(error)
-        if scope.expired() and (error is None or isinstance(error, Exception)):
-            # Too late, although the body turned the cancellation into something else: the answer passes, the call
-            # failed. A cancellation from outside in the same moment is a BaseException and stays one.
-            self._settle_timeout()
-        else:
-            self._settle(error)
-
-    def _leave_trio(
-        self,
-        scope: "CancelScope",
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if scope.__exit__(kind, error, traceback):
-            self._raise_timeout(error)
-        if scope.cancel_called and (error is None or isinstance(error, Exception)):
-            self._settle_timeout()
-        else:
-            self._settle(error)
-
-    def _settle_timeout(self) -> None:
-        if self._permit is not None:
-            self._permit._settle_timeout()
-
-    def _raise_timeout(self, cause: BaseException | None) -> "NoReturn":
-        self._settle_timeout()
-        timeout = self._breaker.config.timeout
-        raise CallTimeoutError(self._breaker.name, 0.0 if timeout is None else timeout) from cause
+    def _leave_late(self, error: BaseException | None, cancelled_by_us: bool) -> None:
+        """Settle a body whose time was over, unless somebody else has cancelled it in the same moment."""
+        permit, timeout = self._permit, self._breaker.config.timeout
+        if permit is None or timeout is None:
+            return
+        if cancelled_by_us or error is None or isinstance(error, Exception):
+            # Too late also where the body turned the cancellation into something else: that passes, the call failed.
+            permit._settle_timeout()
+        if cancelled_by_us:
+            raise CallTimeoutError(self._breaker.name, timeout) from error

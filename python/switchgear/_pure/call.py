@@ -2,6 +2,7 @@
 
 import contextlib
 import inspect
+import sys
 from types import AsyncGeneratorType, CoroutineType, GeneratorType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -239,10 +240,20 @@ def _arm(breaker: "Core", stepper: Stepper) -> "Deadline | None":
     if timeout is None:
         return None
     try:
-        deadline: Deadline = _timer().arm(timeout)
+        deadline = arm(timeout)
     except BaseException:
         stepper[2].close()
         raise
+    return deadline
+
+
+def arm(timeout: float) -> "Deadline":
+    """Give the current task ``timeout`` seconds from now.
+
+    Raises:
+        RuntimeError: There is no current task, so nothing could be cancelled.
+    """
+    deadline: Deadline = _timer().arm(timeout)
     return deadline
 
 
@@ -259,10 +270,15 @@ def _timer() -> ModuleType:
 
 def _end(deadline: "Deadline", breaker: "Core", error: BaseException | None) -> CallTimeoutError | None:
     """Leave the line, as a call ends with ``error`` or None; the error in its place if it is the expiry's own."""
-    deadline.leave()
-    if deadline.expired and deadline.owns(error):
+    expired, alone = deadline.leave()
+    if expired and alone and _is_cancellation(error):
         return CallTimeoutError(breaker.name, breaker.config.timeout or 0.0)
     return None
+
+
+def _is_cancellation(error: BaseException | None) -> bool:
+    # Where a deadline was armed, asyncio is there.
+    return isinstance(error, sys.modules["asyncio"].CancelledError)
 
 
 def _settle_raised(breaker: "Core", grant: Grant, error: BaseException, expired: bool) -> None:

@@ -25,20 +25,22 @@ class Deadline:
         self.expired = False
         waiting[self] = None
 
-    def leave(self) -> None:
-        """Leave the line: the call has ended, and no expiry comes after this."""
+    def leave(self) -> tuple[bool, bool]:
+        """Leave the line: the call has ended, and no expiry comes after this.
+
+        Returns:
+            Whether the deadline had come; and whether a cancellation is then the deadline's alone.
+        """
         self._waiting.pop(self, None)
+        if not self.expired:
+            return False, False
+        return True, self._task.uncancel() <= self._cancelling
 
     def expire(self) -> None:
         """Cancel the task: it has waited too long."""
-        self.leave()
+        self._waiting.pop(self, None)
         self.expired = True
         self._task.cancel()
-
-    def owns(self, error: BaseException | None) -> bool:
-        """Take back the cancellation of an expiry, and tell whether ``error`` is that and nobody else's."""
-        alone = self._task.uncancel() <= self._cancelling
-        return alone and isinstance(error, asyncio.CancelledError)
 
 
 class _Line:
