@@ -2,8 +2,10 @@
 
 Each subject is compiled into a loop of its own, with everything it names as a local variable, so that the interpreter
 specialises it for this subject alone. A round runs every subject once, forwards or backwards in turn, for about a
-millisecond each: short enough to fall between two slices of a busy machine. Numbers of one round are compared with
-one another only, and the median is taken of the comparison.
+millisecond each. Numbers of one round are compared with one another only, and the median is taken of the comparison.
+
+The clock is the thread's processor time: no subject ever waits, so on an idle machine it is the wall clock's, and on a
+busy one it leaves out what others took.
 """
 
 import asyncio
@@ -19,6 +21,8 @@ from statistics import median
 from typing import Any, Final
 
 SLICE_NS: Final = 1_000_000
+CROWD_CALLS: Final = 2
+"""Calls of each task in a round of many tasks: that many fill the slice, and more."""
 EMPTY: Final = "empty"
 
 SYNC: Final = """
@@ -74,7 +78,12 @@ class Loop:
 class Samples:
     """Nanoseconds per call of each subject, one number a round, the empty loop taken off."""
 
-    ns: dict[str, list[float]]
+    ns: dict[str, list[float]] = field(default_factory=dict)
+
+    def extend(self, others: "Samples") -> None:
+        """Add the rounds of another measurement of the same subjects."""
+        for name, values in others.ns.items():
+            self.ns.setdefault(name, []).extend(values)
 
     def cost(self, subject: str) -> float:
         """Return the median nanoseconds of a call."""
@@ -100,7 +109,7 @@ def compiled(subject: Subject, kind: str, tasks: int = 1) -> Loop:
     template = SYNC if kind == "sync" else ASYNC if tasks == 1 else CONCURRENT
     names = {
         **subject.names,
-        "_clock": time.perf_counter_ns,
+        "_clock": time.thread_time_ns,
         "_repeat": repeat,
         "_gather": asyncio.gather,
         "_tasks": tasks,
@@ -137,8 +146,8 @@ def measure(subjects: Mapping[str, Subject], kind: str, *, rounds: int, tasks: i
 def _calibrated(loop: Loop, runner: asyncio.Runner) -> int:
     """Return how many iterations fill a slice, having warmed the loop up."""
     if loop.tasks > 1:
-        loop(runner, 2)
-        return 5
+        loop(runner, CROWD_CALLS)
+        return CROWD_CALLS
     count = 64
     while (each := loop(runner, count)) * count < SLICE_NS / 2:
         count *= 2

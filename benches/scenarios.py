@@ -37,7 +37,7 @@ class Budget:
                 return samples.ratios(subject, other)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Scenario:
     """One thing to measure, with one budget or more."""
 

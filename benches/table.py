@@ -22,8 +22,8 @@ from measure import Samples, measure
 from rows import Row, quartiles, render, render_misses
 from scenarios import Budget, Scenario, scenarios
 
-CROWD_SHARE: Final = 2
-"""A round of a thousand tasks takes longer: it is done so many times less often."""
+PASSES: Final = 10
+"""The rounds are spread over so many passes through all scenarios: a disturbance of seconds meets few of each."""
 
 
 def main() -> int:
@@ -34,7 +34,10 @@ def main() -> int:
     about = machine.describe()
     for key, value in about.items():
         print(f"{key:12} {value}")
-    print(f"{'rounds':12} {options.rounds}, interleaved; medians; the empty loop is taken off\n", flush=True)
+    print(
+        f"{'rounds':12} {options.rounds}, interleaved, in {PASSES} passes; medians; the empty loop is taken off\n",
+        flush=True,
+    )
     rows = list(_rows(options))
     if rows:
         print(f"{render(rows)}\n\n{render_misses(rows)}")
@@ -56,8 +59,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--strict", action="store_true", help="exit 1 if a row misses its budget")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything measured there")
     options = parser.parse_args()
-    if options.rounds < 2:
-        parser.error("--rounds must be 2 or more")
+    if options.rounds < PASSES:
+        parser.error(f"--rounds must be {PASSES} or more")
     return options
 
 
@@ -65,11 +68,13 @@ def _rows(options: argparse.Namespace) -> Iterator[Row]:
     def wanted(key: str) -> bool:
         return not options.only or any(word in key for word in options.only)
 
-    for scenario in scenarios():
-        if wanted(scenario.key):
-            rounds = options.rounds if scenario.tasks == 1 else max(2, options.rounds // CROWD_SHARE)
-            samples = measure(scenario.subjects, scenario.kind, rounds=rounds, tasks=scenario.tasks)
-            yield from _of_scenario(scenario, samples)
+    measured = {scenario: Samples() for scenario in scenarios() if wanted(scenario.key)}
+    for _ in range(PASSES):
+        for scenario, samples in measured.items():
+            rounds = max(1, options.rounds // PASSES)
+            samples.extend(measure(scenario.subjects, scenario.kind, rounds=rounds, tasks=scenario.tasks))
+    for scenario, samples in measured.items():
+        yield from _of_scenario(scenario, samples)
     parts: tuple[tuple[str, Callable[[], Iterator[Row]]], ...] = (
         ("core", lambda: core_results.rows(run=options.core)),
         ("memory", _of_memory),
