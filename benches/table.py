@@ -38,9 +38,12 @@ def main() -> int:
         f"{'rounds':12} {options.rounds}, interleaved, in {PASSES} passes; medians; the empty loop is taken off\n",
         flush=True,
     )
+    if options.core:
+        core_results.run_criterion()
     rows = list(_rows(options))
     if rows:
         print(f"{render(rows)}\n\n{render_misses(rows)}")
+        print(core_results.note())
     others: dict[str, Samples] = {}
     if options.peers:
         others = peers.measured(options.rounds)
@@ -76,7 +79,7 @@ def _rows(options: argparse.Namespace) -> Iterator[Row]:
     for scenario, samples in measured.items():
         yield from _of_scenario(scenario, samples)
     parts: tuple[tuple[str, Callable[[], Iterator[Row]]], ...] = (
-        ("core", lambda: core_results.rows(run=options.core)),
+        ("core", core_results.rows),
         ("memory", _of_memory),
         ("import", _of_import),
     )
