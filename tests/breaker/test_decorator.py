@@ -13,7 +13,7 @@ from unittest import mock
 
 import pytest
 
-from helpers import Boom, counted, drop, fail, ok, run
+from helpers import Boom, counted, drop, fail, ok, ok_later, run
 from switchgear import CallTimeoutError, CircuitBreaker, CircuitBreakerConfig, CircuitOpenError, State
 
 shared = CircuitBreaker("module level")
@@ -198,6 +198,25 @@ def test_an_awaitable_that_is_never_awaited_gives_its_permit_back(half_opened):
         with pytest.warns(RuntimeWarning, match="never awaited"):
             drop(decorated())
     assert counted(half_opened)["ignored_calls"] == 6
+
+
+@pytest.mark.parametrize("end", ["close", "cancel"])
+def test_an_awaitable_that_ends_before_its_first_step_closes_the_functions_coroutine(breaker, end):
+    """It never ran, and nobody is told that it was never awaited: warnings are errors here."""
+
+    async def main():
+        decorated = breaker(lambda: ok_later())
+        if end == "close":
+            decorated().close()
+        else:
+            task = asyncio.create_task(decorated())
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    run(main())
+    gc.collect()
+    assert counted(breaker) == {"total_calls": 1, "ignored_calls": 1}
 
 
 def test_a_function_may_return_a_future(breaker):

@@ -157,30 +157,6 @@ async def finish(breaker: "Core", grant: Grant, result: Any) -> Any:
     return result
 
 
-class Held:
-    """The awaitable result of a call that was admitted, until somebody awaits it; dropped before, it is closed."""
-
-    __slots__ = ("_permit", "_result")
-
-    def __init__(self, permit: "Permit", result: Any) -> None:
-        self._permit = permit
-        self._result = result
-
-    def take(self) -> tuple[Grant, Any]:
-        """Hand over what it held."""
-        result, self._result = self._result, None
-        return self._permit._take(), result
-
-    def __del__(self) -> None:
-        discard(self._result)
-
-
-async def finish_held(breaker: "Core", held: Held) -> Any:
-    """Finish a call whose awaitable may never be awaited: dropping it unstarted drops the permit."""
-    grant, result = held.take()
-    return await finish(breaker, grant, result)
-
-
 async def suspended(breaker: "Core", grant: Grant, stepper: Stepper, yielded: Any) -> Any:
     """Bring a call that has suspended to its end, under the breaker's timeout, and settle."""
     try:

@@ -5,7 +5,8 @@ import sys
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 
-from switchgear._pure.call import PLAIN, Held, finish_held, is_awaitable, refuse_unfinished
+from switchgear._pure.call import PLAIN, is_awaitable, refuse_unfinished
+from switchgear._pure.held import HeldCall
 from switchgear._pure.permit import new_permit
 from switchgear._pure.word import IGNORED
 
@@ -54,7 +55,7 @@ class GuardedFunction:
             raise
         if type(result) not in PLAIN:
             if is_awaitable(result):
-                return finish_held(breaker, Held(new_permit(breaker, grant), result))
+                return HeldCall(breaker, new_permit(breaker, grant), result)
             try:
                 refuse_unfinished(result)
             except BaseException:
