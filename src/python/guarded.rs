@@ -4,7 +4,7 @@
 //! takes it for one. There are two classes of it: one binds as a method, as functions do; the other does not, as callable objects,
 //! partials and bound methods do not. The interpreter wants to know that of the class.
 
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::{c_int, c_void};
 use std::mem::offset_of;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
@@ -17,7 +17,8 @@ use pyo3::types::{PyDict, PyTuple};
 use super::Object;
 use super::boundary;
 use super::breaker::Breaker;
-use super::call;
+use super::call::{self, Given};
+use super::class::{make_class, member, method, slot};
 use super::operation::{self, Kind};
 use super::verdict;
 use crate::breaker::{Outcome, Permit};
@@ -97,8 +98,8 @@ unsafe extern "C" fn call_coroutine_function(this: Object, arguments: *const Obj
         let guarded: *mut Guarded = this.cast();
         // SAFETY: as in `call_function`.
         unsafe {
-            let positional = flags & !ffi::PY_VECTORCALL_ARGUMENTS_OFFSET;
-            call::of_callable(py, (*guarded).breaker, (*guarded).function, arguments, positional, names)
+            let given = Given { first: arguments, positional: flags & !ffi::PY_VECTORCALL_ARGUMENTS_OFFSET, names };
+            call::of_callable(py, (*guarded).breaker, (*guarded).function, given)
         }
     })
 }
@@ -288,42 +289,3 @@ pub fn class(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
 
 /// The class of those that do not bind. Owned, for ever.
 static UNBOUND: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(null_mut());
-
-/// A heap class from its slots.
-pub fn make_class<'py>(
-    py: Python<'py>,
-    name: &'static CStr,
-    size: usize,
-    flags: std::ffi::c_ulong,
-    slots: &mut [ffi::PyType_Slot],
-) -> PyResult<Bound<'py, PyAny>> {
-    let mut spec = ffi::PyType_Spec {
-        name: name.as_ptr(),
-        basicsize: c_int::try_from(size)?,
-        itemsize: 0,
-        flags: u32::try_from(flags)?,
-        slots: slots.as_mut_ptr(),
-    };
-    // SAFETY: name, methods and members live for ever; the slots end with a zero and are only read during the call.
-    unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyType_FromSpec(&raw mut spec)) }
-}
-
-/// One slot of a class.
-pub fn slot(number: c_int, function: *mut c_void) -> ffi::PyType_Slot {
-    ffi::PyType_Slot { slot: number, pfunc: function }
-}
-
-/// One method of a class.
-pub fn method(name: &'static CStr, function: ffi::PyMethodDefPointer, flags: c_int, doc: &'static CStr) -> ffi::PyMethodDef {
-    ffi::PyMethodDef { ml_name: name.as_ptr(), ml_meth: function, ml_flags: flags, ml_doc: doc.as_ptr() }
-}
-
-fn member(name: &'static CStr, offset: usize) -> ffi::PyMemberDef {
-    ffi::PyMemberDef {
-        name: name.as_ptr(),
-        type_code: ffi::Py_T_PYSSIZET,
-        offset: offset as ffi::Py_ssize_t,
-        flags: ffi::Py_READONLY,
-        doc: std::ptr::null(),
-    }
-}

@@ -14,8 +14,9 @@ use pyo3::types::PyType;
 use super::Object;
 use super::boundary;
 use super::breaker::Breaker;
-use super::call;
-use super::guarded::{self, method};
+use super::call::{self, Given};
+use super::class::method;
+use super::guarded;
 use super::operation::{self, Kind};
 use super::permit::Permit;
 use super::verdict;
@@ -30,7 +31,8 @@ unsafe extern "C" fn call_(this: Object, arguments: *const Object, count: ffi::P
             }
             let operation = *arguments;
             if ffi::PyCallable_Check(operation) != 0 {
-                return call::of_callable(py, this, operation, arguments.add(1), count as usize - 1, names);
+                let given = Given { first: arguments.add(1), positional: count.cast_unsigned() - 1, names };
+                return call::of_callable(py, this, operation, given);
             }
             call_awaitable(py, this, operation, count, names)
         }
@@ -65,7 +67,7 @@ unsafe extern "C" fn call_sync(this: Object, arguments: *const Object, count: ff
                 return refuse_type(py, "call_sync", "a callable", operation);
             }
             // The place before the operation's arguments is our own operation's: free to be used while it runs.
-            let flags = (count as usize - 1) | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET;
+            let flags = (count.cast_unsigned() - 1) | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET;
             guarded::run(py, this, operation, arguments.add(1), flags, names, |py, permit, result| {
                 operation::refuse_awaitable(py, result);
                 verdict::settle_raised(py, this, permit, Some(crate::breaker::Outcome::Ignored));
@@ -129,8 +131,8 @@ unsafe fn refuse_type(py: Python<'_>, method: &str, wanted: &str, operation: Obj
 /// The interpreter calls a method descriptor by the short way only if it belongs to the very class of the instance; to find
 /// that out for a base class takes longer than admission and settlement together.
 pub fn attach(class: &Bound<'_, PyType>) -> PyResult<()> {
-    let py = class.py();
     static DEFINITIONS: OnceLock<[Definition; 5]> = OnceLock::new();
+    let py = class.py();
     for Definition(definition) in DEFINITIONS.get_or_init(definitions) {
         // SAFETY: the names are literals.
         let name = unsafe { CStr::from_ptr(definition.ml_name) }.to_string_lossy();

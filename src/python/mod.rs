@@ -6,9 +6,14 @@
 //! What is hot is raw `pyo3::ffi`, in `boundary`, `methods`, `call`, `guarded`, `timer` and `verdict`; everything else is ordinary
 //! `PyO3`. All raw code runs attached to the interpreter; an [`Object`] is borrowed unless a comment says that it is owned.
 
+// The classes' doc comments are Python docstrings.
+#![allow(clippy::doc_markdown)]
+
+mod asyncio;
 mod boundary;
 mod breaker;
 mod call;
+mod class;
 mod clock;
 mod deadline;
 mod guarded;

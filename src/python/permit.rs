@@ -20,7 +20,7 @@ use crate::breaker::{self as core, Outcome};
 #[pyclass(frozen, module = "switchgear._native")]
 pub struct Permit {
     breaker: Py<Breaker>,
-    permit: core::Permit,
+    inner: core::Permit,
     settled: AtomicBool,
 }
 
@@ -29,7 +29,7 @@ impl Permit {
     pub(super) fn hand_out(py: Python<'_>, breaker: Object, permit: core::Permit) -> Object {
         // SAFETY: our callers pass a breaker.
         let breaker = unsafe { Borrowed::from_ptr(py, breaker).cast_unchecked::<Breaker>().to_owned().unbind() };
-        match Bound::new(py, Self { breaker, permit, settled: AtomicBool::new(false) }) {
+        match Bound::new(py, Self { breaker, inner: permit, settled: AtomicBool::new(false) }) {
             Ok(permit) => permit.into_ptr(),
             Err(error) => {
                 boundary::raise(py, error);
@@ -45,7 +45,7 @@ impl Permit {
 
     fn settle<'py>(&self, py: Python<'py>, outcome: Outcome, failure: impl FnOnce() -> PyResult<Bound<'py, PyAny>>) -> PyResult<()> {
         if self.claim() {
-            verdict::settle(py, self.breaker.as_ptr(), self.permit, outcome, failure)
+            verdict::settle(py, self.breaker.as_ptr(), self.inner, outcome, failure)
         } else {
             Err(PyRuntimeError::new_err("this permit is settled already"))
         }
@@ -93,7 +93,7 @@ impl Permit {
         // SAFETY: an exception instance, and a breaker.
         let outcome = unsafe { verdict::classify(self.breaker.get(), exc.as_ptr()) };
         if self.claim() {
-            verdict::settle(py, self.breaker.as_ptr(), self.permit, outcome, || verdict::describe_failure(py, Some(exc)))?;
+            verdict::settle(py, self.breaker.as_ptr(), self.inner, outcome, || verdict::describe_failure(py, Some(exc)))?;
         }
         Ok(())
     }
@@ -102,7 +102,7 @@ impl Permit {
     fn _settle_timeout(&self, py: Python<'_>) -> PyResult<()> {
         if self.claim() {
             let breaker = self.breaker.bind(py).as_any();
-            verdict::settle(py, self.breaker.as_ptr(), self.permit, Outcome::Timeout, || verdict::describe_timeout(breaker))?;
+            verdict::settle(py, self.breaker.as_ptr(), self.inner, Outcome::Timeout, || verdict::describe_timeout(breaker))?;
         }
         Ok(())
     }
@@ -117,7 +117,7 @@ impl Drop for Permit {
         if self.claim() {
             let breaker = self.breaker.get();
             // An abandoned call changes no state, so there is nothing to announce, and no Python code to run here.
-            breaker.core.settle(self.permit, Outcome::Ignored, || breaker.now_ns());
+            breaker.core.settle(self.inner, Outcome::Ignored, || breaker.now_ns());
         }
     }
 }

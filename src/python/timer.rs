@@ -14,14 +14,13 @@ use std::collections::BTreeMap;
 use std::ptr::null_mut;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyString, PyWeakrefMethods, PyWeakrefReference};
+use pyo3::types::{PyDict, PyWeakrefMethods, PyWeakrefReference};
 
 use super::Object;
+use super::asyncio::Asyncio;
 use super::boundary;
 use super::clock::monotonic_ns;
 
@@ -97,7 +96,7 @@ impl Alarm {
 pub unsafe fn arm(py: Python<'_>, alarm: *mut Alarm, duration: f64, yielded: Object) -> PyResult<()> {
     let asyncio = Asyncio::get(py)?;
     let (running, task) = asyncio.running(py, yielded)?;
-    let cancelling = task.call_method0(&asyncio.cancelling)?.extract()?;
+    let cancelling = asyncio.cancelling(&task)?;
     let queue = Queue::of(&running, duration)?;
     let now = queue.get().now(py)?;
     // SAFETY: the caller's promise; the alarm is in no queue yet, so nobody else looks at it.
@@ -110,13 +109,11 @@ pub unsafe fn arm(py: Python<'_>, alarm: *mut Alarm, duration: f64, yielded: Obj
         ffi::Py_INCREF((*alarm).queue);
         queue.get().line().push(alarm)
     };
-    if must_set_timer {
-        if let Err(error) = boundary::attached(|| Queue::set_timer(&queue, now + duration)) {
-            queue.get().line().timer = None;
-            // SAFETY: it was armed just above.
-            unsafe { disarm(alarm) };
-            return Err(error);
-        }
+    if must_set_timer && let Err(error) = boundary::attached(|| Queue::set_timer(&queue, now + duration)) {
+        queue.get().line().timer = None;
+        // SAFETY: it was armed just above.
+        unsafe { disarm(alarm) };
+        return Err(error);
     }
     Ok(())
 }
@@ -313,7 +310,9 @@ impl Queue {
             }
         }
         dropped.extend(index().insert(key, reference));
-        dropped.into_iter().for_each(|reference| drop(reference.into_bound(py)));
+        for reference in dropped {
+            drop(reference.into_bound(py));
+        }
         Ok(queue)
     }
 
@@ -350,7 +349,7 @@ impl Queue {
         let py = this.py();
         let keywords = PyDict::new(py);
         // An empty context: the timer outlives the call that set it, and must not keep that call's variables alive.
-        keywords.set_item("context", Asyncio::get(py)?.context.bind(py).call0()?)?;
+        keywords.set_item("context", Asyncio::get(py)?.empty_context(py)?)?;
         this.get().running.bind(py).call_method("call_at", (when, this), Some(&keywords)).map(drop)
     }
 }
@@ -379,14 +378,12 @@ impl Queue {
             line.timer = unsafe { line.head.as_ref() }.map(|head| head.deadline);
             line.timer
         };
-        match next {
-            Some(when) => Self::set_timer(this, when),
-            None => {
-                let drained = index().remove(&queue.key());
-                drop(drained);
-                Ok(())
-            }
+        if let Some(when) = next {
+            return Self::set_timer(this, when);
         }
+        let drained = index().remove(&queue.key());
+        drop(drained);
+        Ok(())
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -394,84 +391,4 @@ impl Queue {
         visit.call(&self.running)?;
         visit.call(&self.time)
     }
-}
-
-/// What asyncio is asked, found once.
-struct Asyncio {
-    future: Py<PyAny>,
-    task: Py<PyAny>,
-    running_loop: Py<PyAny>,
-    current_task: Py<PyAny>,
-    /// `_asyncio._current_tasks`: loop → the task that it is running. Gone in 3.14.
-    tasks: Option<Py<PyDict>>,
-    context: Py<PyAny>,
-    loop_of: Py<PyString>,
-    thread_of: Py<PyString>,
-    cancelling: Py<PyString>,
-}
-
-impl Asyncio {
-    fn get(py: Python<'_>) -> PyResult<&Self> {
-        static ASYNCIO: PyOnceLock<Asyncio> = PyOnceLock::new();
-        ASYNCIO.get_or_try_init(py, || {
-            let asyncio = py.import("asyncio")?;
-            let module = py.import("_asyncio")?;
-            let tasks = module.getattr_opt("_current_tasks")?.and_then(|tasks| tasks.cast_into().ok());
-            Ok(Self {
-                future: module.getattr("Future")?.unbind(),
-                task: module.getattr("Task")?.unbind(),
-                running_loop: module.getattr("_get_running_loop")?.unbind(),
-                current_task: asyncio.getattr("current_task")?.unbind(),
-                tasks: tasks.map(Bound::unbind),
-                context: py.import("contextvars")?.getattr("Context")?.unbind(),
-                loop_of: PyString::intern(py, "_loop").unbind(),
-                thread_of: PyString::intern(py, "_thread_id").unbind(),
-                cancelling: PyString::intern(py, "cancelling").unbind(),
-            })
-        })
-    }
-
-    /// The running loop and its current task, by the shortest way that is sure.
-    fn running<'py>(&self, py: Python<'py>, yielded: Object) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
-        if let Some(tasks) = &self.tasks {
-            let tasks = tasks.bind(py);
-            if let Some(running) = self.loop_of_future(py, yielded)? {
-                let task = tasks.get_item(&running)?.ok_or_else(no_task)?;
-                return Ok((running, task));
-            }
-            if let Some(found) = self.only_one(tasks)? {
-                return Ok(found);
-            }
-        }
-        let running = self.running_loop.bind(py).call0()?;
-        let task = if running.is_none() { running.clone() } else { self.current_task.bind(py).call1((&running,))? };
-        if task.is_none() { Err(no_task()) } else { Ok((running, task)) }
-    }
-
-    /// The loop of a future that was yielded: the running one, or the task would refuse the future.
-    fn loop_of_future<'py>(&self, py: Python<'py>, yielded: Object) -> PyResult<Option<Bound<'py, PyAny>>> {
-        // SAFETY: `yielded` is a live object.
-        let (class, yielded) = unsafe { (ffi::Py_TYPE(yielded).cast(), Borrowed::from_ptr(py, yielded)) };
-        let is_future = class == self.future.as_ptr() || class == self.task.as_ptr();
-        if is_future { yielded.getattr(&self.loop_of).map(Some) } else { Ok(None) }
-    }
-
-    /// The one loop that is running a task just now, if it is this thread's. Asking asyncio itself takes a system call on 3.11:
-    /// it looks whether the process has forked.
-    fn only_one<'py>(&self, tasks: &Bound<'py, PyDict>) -> PyResult<Option<(Bound<'py, PyAny>, Bound<'py, PyAny>)>> {
-        if tasks.len() != 1 {
-            return Ok(None);
-        }
-        let Some((running, task)) = tasks.iter().next() else { return Ok(None) };
-        let Some(thread) = running.getattr_opt(&self.thread_of)? else { return Ok(None) };
-        // SAFETY: no more than a question to the system.
-        let mine = unsafe { ffi::PyThread_get_thread_ident() };
-        let is_mine = thread.extract::<u64>().is_ok_and(|thread| thread == mine as u64);
-        Ok(is_mine.then_some((running, task)))
-    }
-}
-
-#[cold]
-fn no_task() -> PyErr {
-    PyRuntimeError::new_err("a call with a timeout suspended outside an asyncio task; run it inside one, or configure timeout=None")
 }

@@ -14,9 +14,9 @@ use crate::breaker::{Change, Outcome, Permit, Rejected, State};
 /// The breaker that `this`, a Python object, is.
 ///
 /// # Safety
-/// `this` is an instance of [`Breaker`], and outlives `'a`.
+/// `this` is an instance of [`Breaker`], and outlives the answer.
 #[inline(always)]
-pub unsafe fn breaker_of<'a>(py: Python<'a>, this: Object) -> &'a Breaker {
+pub unsafe fn breaker_of(py: Python<'_>, this: Object) -> &Breaker {
     // SAFETY: the caller's promise; the class is frozen, so a shared reference needs no borrow flag.
     unsafe { Borrowed::from_ptr(py, this).cast_unchecked::<Breaker>().get() }
 }

@@ -1,0 +1,100 @@
+//! What the timer asks asyncio: which loop runs here, which task, and by the shortest way that is sure.
+
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyString};
+
+use super::Object;
+
+/// What asyncio is asked, found once.
+pub struct Asyncio {
+    future: Py<PyAny>,
+    task: Py<PyAny>,
+    running_loop: Py<PyAny>,
+    current_task: Py<PyAny>,
+    /// `_asyncio._current_tasks`: loop → the task that it is running. Gone in 3.14.
+    tasks: Option<Py<PyDict>>,
+    context: Py<PyAny>,
+    loop_of: Py<PyString>,
+    thread_of: Py<PyString>,
+    cancelling: Py<PyString>,
+}
+
+impl Asyncio {
+    /// Find it, the first time.
+    pub fn get(py: Python<'_>) -> PyResult<&Self> {
+        static ASYNCIO: PyOnceLock<Asyncio> = PyOnceLock::new();
+        ASYNCIO.get_or_try_init(py, || {
+            let asyncio = py.import("asyncio")?;
+            let module = py.import("_asyncio")?;
+            let tasks = module.getattr_opt("_current_tasks")?.and_then(|tasks| tasks.cast_into().ok());
+            Ok(Self {
+                future: module.getattr("Future")?.unbind(),
+                task: module.getattr("Task")?.unbind(),
+                running_loop: module.getattr("_get_running_loop")?.unbind(),
+                current_task: asyncio.getattr("current_task")?.unbind(),
+                tasks: tasks.map(Bound::unbind),
+                context: py.import("contextvars")?.getattr("Context")?.unbind(),
+                loop_of: PyString::intern(py, "_loop").unbind(),
+                thread_of: PyString::intern(py, "_thread_id").unbind(),
+                cancelling: PyString::intern(py, "cancelling").unbind(),
+            })
+        })
+    }
+
+    /// The running loop and its current task, by the shortest way that is sure.
+    pub fn running<'py>(&self, py: Python<'py>, yielded: Object) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+        if let Some(tasks) = &self.tasks {
+            let tasks = tasks.bind(py);
+            if let Some(running) = self.loop_of_future(py, yielded)? {
+                let task = tasks.get_item(&running)?.ok_or_else(no_task)?;
+                return Ok((running, task));
+            }
+            if let Some(found) = self.only_one(tasks)? {
+                return Ok(found);
+            }
+        }
+        let running = self.running_loop.bind(py).call0()?;
+        let task = if running.is_none() { running.clone() } else { self.current_task.bind(py).call1((&running,))? };
+        if task.is_none() { Err(no_task()) } else { Ok((running, task)) }
+    }
+
+    /// The loop of a future that was yielded: the running one, or the task would refuse the future.
+    fn loop_of_future<'py>(&self, py: Python<'py>, yielded: Object) -> PyResult<Option<Bound<'py, PyAny>>> {
+        // SAFETY: `yielded` is a live object.
+        let (class, yielded) = unsafe { (ffi::Py_TYPE(yielded).cast(), Borrowed::from_ptr(py, yielded)) };
+        let is_future = class == self.future.as_ptr() || class == self.task.as_ptr();
+        if is_future { yielded.getattr(&self.loop_of).map(Some) } else { Ok(None) }
+    }
+
+    /// The one loop that is running a task just now, if it is this thread's. Asking asyncio itself takes a system call on 3.11:
+    /// it looks whether the process has forked.
+    fn only_one<'py>(&self, tasks: &Bound<'py, PyDict>) -> PyResult<Option<(Bound<'py, PyAny>, Bound<'py, PyAny>)>> {
+        if tasks.len() != 1 {
+            return Ok(None);
+        }
+        let Some((running, task)) = tasks.iter().next() else { return Ok(None) };
+        let Some(thread) = running.getattr_opt(&self.thread_of)? else { return Ok(None) };
+        // SAFETY: no more than a question to the system.
+        let mine = unsafe { ffi::PyThread_get_thread_ident() };
+        let is_mine = thread.extract::<u64>().is_ok_and(|thread| thread == mine as u64);
+        Ok(is_mine.then_some((running, task)))
+    }
+
+    /// How often the task has been asked to cancel and has not uncancelled.
+    pub fn cancelling(&self, task: &Bound<'_, PyAny>) -> PyResult<i64> {
+        task.call_method0(&self.cancelling)?.extract()
+    }
+
+    /// A context without variables.
+    pub fn empty_context<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.context.bind(py).call0()
+    }
+}
+
+#[cold]
+fn no_task() -> PyErr {
+    PyRuntimeError::new_err("a call with a timeout suspended outside an asyncio task; run it inside one, or configure timeout=None")
+}
