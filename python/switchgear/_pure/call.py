@@ -182,12 +182,7 @@ async def timed(breaker: "Core", awaitable: Any, permit: "Permit") -> Any:
     """Await one step of what holds a permit under the breaker's timeout, which settles the permit if it passes."""
     timeout = breaker.config.timeout
     if timeout is not None and _trio.in_trio():
-        expired: list[bool] = []
-        try:
-            return await _trio.await_with_deadline(breaker.name, timeout, awaitable, expired=expired)
-        finally:
-            if expired:
-                permit._settle_timeout()
+        return await _timed_under_trio(breaker, timeout, awaitable, permit)
     send, finished, _ = stepper = take()
     yielded = send(_start(awaitable))
     if yielded is finished:
@@ -206,6 +201,19 @@ async def timed(breaker: "Core", awaitable: Any, permit: "Permit") -> Any:
         _end(deadline, breaker, None)
         if deadline.expired:
             permit._settle_timeout()
+    return result
+
+
+async def _timed_under_trio(breaker: "Core", timeout: float, awaitable: Any, permit: "Permit") -> Any:
+    expired: list[bool] = []
+    try:
+        result = await _trio.await_with_deadline(breaker.name, timeout, awaitable, expired=expired)
+    except Exception:
+        if expired:
+            permit._settle_timeout()
+        raise
+    if expired:
+        permit._settle_timeout()
     return result
 
 
