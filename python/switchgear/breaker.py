@@ -22,6 +22,9 @@ R = TypeVar("R")
 T = TypeVar("T")
 AnyListener = TypeVar("AnyListener", bound=Listener)
 
+# Frozen, so that all who say nothing share it.
+_DEFAULT: Final = CircuitBreakerConfig()
+
 # One for all breakers: it is held for one assignment, once in a breaker's life, and no call happens inside.
 _LISTENERS_LOCK: Final = Lock()
 
@@ -60,7 +63,7 @@ class CircuitBreaker(_compat.Breaker):
         if not name:
             raise ValueError("name must not be empty")
         if config is None:
-            config = CircuitBreakerConfig()
+            config = _DEFAULT
         elif not isinstance(config, CircuitBreakerConfig):
             raise TypeError(f"config must be a CircuitBreakerConfig or None, not {type(config).__name__}")
         if clock is not None and not isinstance(clock, _compat.ManualClock):
