@@ -21,8 +21,8 @@ from statistics import median
 from typing import Any, Final
 
 SLICE_NS: Final = 1_000_000
-CROWD_CALLS: Final = 2
-"""Calls of each task in a round of many tasks: that many fill the slice, and more."""
+CROWD_CALLS: Final = 10
+"""Calls of each of many tasks in a round: with fewer, what is measured are the first steps of new tasks."""
 EMPTY: Final = "empty"
 
 SYNC: Final = """
