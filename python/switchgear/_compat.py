@@ -31,7 +31,6 @@ else:
             _reason = str(error)
     if _reason is not None:
         from switchgear._pure import Breaker, GuardedFunction, ManualClock, Permit, arm
-    from switchgear._pure.timer import Deadline as Deadline
 
     BACKEND = "native" if _reason is None else "pure"
     BACKEND_REASON = _reason
