@@ -7,20 +7,9 @@ from typing import Any, Final, ParamSpec, TypeVar, overload
 
 from switchgear import _trio
 from switchgear._pure import stepper as steppers
-from switchgear._pure.call import (
-    PLAIN,
-    call_awaitable,
-    call_under_trio,
-    discard,
-    finish,
-    is_awaitable,
-    refuse_operation,
-    refuse_unfinished,
-    settle_first_step,
-    suspended,
-    timed,
-)
+from switchgear._pure.call import call_awaitable, call_under_trio, finish, settle_first_step, suspended, timed
 from switchgear._pure.core import Core
+from switchgear._pure.operation import PLAIN, discard, is_awaitable, refuse_operation, refuse_unfinished
 from switchgear._pure.permit import Permit, new_permit
 from switchgear._pure.word import IGNORED, Grant
 

@@ -1,12 +1,20 @@
 """What a call does away from the fast path: it suspends, runs under trio, or was given something unusual."""
 
-import contextlib
-import inspect
 import sys
-from types import AsyncGeneratorType, CoroutineType, GeneratorType, ModuleType
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from types import CoroutineType, ModuleType
+from typing import TYPE_CHECKING, Any
 
 from switchgear import _trio
+from switchgear._pure.operation import (
+    PLAIN,
+    check_awaitable,
+    discard,
+    is_awaitable,
+    is_spent,
+    refuse_unfinished,
+    spent_coroutine,
+    steps_of,
+)
 from switchgear._pure.stepper import Stepper, give_back, refused, resume, take
 from switchgear._pure.word import IGNORED, Grant
 from switchgear.errors import CallTimeoutError
@@ -16,69 +24,7 @@ if TYPE_CHECKING:
     from switchgear._pure.permit import Permit
     from switchgear._pure.timer import Deadline
 
-_CONTEXT_MANAGERS: Final = (contextlib._GeneratorContextManager, contextlib._AsyncGeneratorContextManager)
-
-PLAIN: Final = frozenset({bool, bytes, dict, float, frozenset, int, list, set, str, tuple, type(None)})
-"""Types of results that are neither awaitable nor unfinished: looking here first spares the usual case a slow look."""
-
 _timer_module: ModuleType | None = None
-
-
-def is_awaitable(value: object) -> bool:
-    """Tell whether ``await`` takes it; cheaper than ``inspect.isawaitable`` for what is not."""
-    return hasattr(type(value), "__await__") or (isinstance(value, GeneratorType) and inspect.isawaitable(value))
-
-
-def refuse_unfinished(result: object) -> None:
-    """Refuse a result whose work begins after the call has returned.
-
-    Raises:
-        TypeError: It is a generator, an async generator, or a context manager made from one.
-    """
-    kind = type(result)
-    # The classes of contextlib are abstract ones, and isinstance() of those is slow.
-    if kind in (GeneratorType, AsyncGeneratorType) or any(each in kind.__mro__ for each in _CONTEXT_MANAGERS):
-        raise TypeError(
-            f"a call cannot protect a {type(result).__name__}, which does its work later:"
-            " decorate its function with the breaker, or enter guard() inside it"
-        )
-
-
-def refuse_operation(operation: object) -> NoReturn:
-    """Refuse what ``call_sync`` cannot call."""
-    discard(operation)
-    raise TypeError(f"the operation must be callable, not {type(operation).__name__}")
-
-
-def discard(operation: object) -> None:
-    """Close a coroutine that nobody has started and nobody will; leave Futures, Tasks and all else alone."""
-    if isinstance(operation, CoroutineType) and not _is_spent(operation):
-        operation.close()
-
-
-def spent_coroutine() -> RuntimeError:
-    """Return the refusal of a coroutine that cannot be awaited from its start."""
-    return RuntimeError("this coroutine has been awaited already")
-
-
-def _is_spent(coroutine: "CoroutineType[Any, Any, Any]") -> bool:
-    return coroutine.cr_frame is None or coroutine.cr_running or coroutine.cr_suspended
-
-
-def check_awaitable(operation: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Check what is not callable, before the breaker hears of it.
-
-    Raises:
-        TypeError: It is not awaitable, or came with arguments.
-        RuntimeError: It is a coroutine that somebody has awaited before.
-    """
-    if not is_awaitable(operation):
-        raise TypeError(f"the operation must be callable or awaitable, not {type(operation).__name__}")
-    if args or kwargs:
-        discard(operation)
-        raise TypeError("an awaitable takes no arguments: give call() the function and its arguments")
-    if isinstance(operation, CoroutineType) and _is_spent(operation):
-        raise spent_coroutine()
 
 
 async def call_awaitable(breaker: "Core", awaitable: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -136,7 +82,7 @@ async def finish(breaker: "Core", grant: Grant, result: Any) -> Any:
         awaitable = is_awaitable(result)
         if not awaitable:
             refuse_unfinished(result)
-        elif isinstance(result, CoroutineType) and _is_spent(result):
+        elif isinstance(result, CoroutineType) and is_spent(result):
             raise spent_coroutine()
     except BaseException:
         breaker._settle(grant, IGNORED)
@@ -146,7 +92,7 @@ async def finish(breaker: "Core", grant: Grant, result: Any) -> Any:
         return result
     send, finished, _ = stepper = take()
     try:
-        yielded = send(_start(result))
+        yielded = send(steps_of(result))
     except BaseException as error:
         breaker._settle_exception(grant, error)
         raise
@@ -184,7 +130,7 @@ async def timed(breaker: "Core", awaitable: Any, permit: "Permit") -> Any:
     if timeout is not None and _trio.in_trio():
         return await _timed_under_trio(breaker, timeout, awaitable, permit)
     send, finished, _ = stepper = take()
-    yielded = send(_start(awaitable))
+    yielded = send(steps_of(awaitable))
     if yielded is finished:
         return _result_of(stepper)
     deadline = _arm(breaker, stepper)
@@ -223,11 +169,6 @@ def settle_first_step(breaker: "Core", grant: Grant, error: BaseException) -> No
         breaker._settle(grant, IGNORED)
     else:
         breaker._settle_exception(grant, error)
-
-
-def _start(awaitable: Any) -> Any:
-    # Coroutines are their own iterators here, and generators marked by types.coroutine have no __await__.
-    return awaitable if isinstance(awaitable, (CoroutineType, GeneratorType)) else awaitable.__await__()
 
 
 def _result_of(stepper: Stepper) -> Any:

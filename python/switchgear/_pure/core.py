@@ -1,14 +1,13 @@
-"""A breaker's state and counters: everything but the calls."""
+"""What a breaker decides: admission, settlement, the operator's commands; everything but the calls."""
 
 import sys
 import time
 from collections.abc import Callable
-from threading import Lock
 from typing import Any, Final, Self
 
 from switchgear._pure import word as words
 from switchgear._pure.clock import ManualClock
-from switchgear._pure.locks import next_lock
+from switchgear._pure.counters import Counters
 from switchgear._pure.word import FAILURE, IGNORED, SUCCESS, Grant, Word
 from switchgear.config import CircuitBreakerConfig
 from switchgear.errors import CircuitOpenError, describe_failure, describe_result, describe_timeout
@@ -20,49 +19,31 @@ ATOMIC_INCREMENT: Final = sys.implementation.name == "cpython" and getattr(sys, 
 Describe = Callable[[Any], str]
 
 
-class Core:
-    """Hold the word, swap it, count.
+class Core(Counters):
+    """Decide what happens to the word.
 
     A change is made in three steps: compute the word that follows with nothing locked, swap it in if the one it was
     computed from is still there (else start again), then announce it, again with nothing locked.
     """
 
-    __slots__ = (
-        *("_abandoned", "_config", "_lock", "_name", "_now_ns", "_quick", "_word"),
-        *("_successful", "_failed", "_ignored", "_rejected", "_timed_out", "_late"),
-        *("_times_opened", "_times_half_opened", "_open_ns", "_measured_from_ns"),
-    )
+    __slots__ = ("_abandoned", "_config", "_name", "_now_ns", "_quick")
 
     _name: str
     _config: CircuitBreakerConfig
     _now_ns: Callable[[], int]
-    _lock: Lock
     _quick: bool
     """Whether a success in a calm CLOSED is one increment."""
-    _word: Word
     _abandoned: list[tuple[Grant, bool]]
-    _successful: int
-    _failed: int
-    _ignored: int
-    _rejected: int
-    _timed_out: int
-    _late: int
-    _times_opened: int
-    _times_half_opened: int
-    _open_ns: int
-    _measured_from_ns: int
+    """The grants of permits that were dropped unsettled, and whether they were late then."""
 
     def __new__(cls, name: str, config: CircuitBreakerConfig, clock: ManualClock | None = None) -> Self:
         self = super().__new__(cls)
         self._name = name
         self._config = config
         self._now_ns = time.monotonic_ns if clock is None else clock.now_ns
-        self._lock = next_lock()
         self._quick = ATOMIC_INCREMENT and config.is_failure is None
-        self._word = Word(State.CLOSED, 0)
         self._abandoned = []
-        self._successful = self._failed = self._ignored = self._rejected = self._timed_out = self._late = 0
-        self._times_opened = self._times_half_opened = self._open_ns = self._measured_from_ns = 0
+        self._begin(Word(State.CLOSED, 0))
         return self
 
     @property
@@ -106,12 +87,7 @@ class Core:
     def reset_metrics(self) -> None:
         """Set every counter to 0; the state is untouched, and a present spell of OPEN counts from now."""
         self._settle_abandoned()
-        now_ns = self._now_ns()
-        with self._lock:
-            self._successful = self._failed = self._ignored = self._rejected = 0
-            self._timed_out = self._late = self._times_opened = self._times_half_opened = 0
-            self._open_ns = 0
-            self._measured_from_ns = now_ns
+        self._zero(self._now_ns())
 
     def _snapshot(self) -> tuple[State, int, float]:
         """Return the state, the count that decides in it, and the seconds since OPEN began (else 0.0)."""
@@ -122,20 +98,7 @@ class Core:
     def _counters(self) -> tuple[int, int, int, int, int, int, int, int, int, int]:
         """Return the counters in the order of the fields of ``CircuitBreakerMetrics``."""
         self._settle_abandoned()
-        now_ns = self._now_ns()
-        # Only loads under the lock: a tuple built there could start a collection and with it somebody's finaliser.
-        with self._lock:
-            word = self._word
-            successful, failed = self._successful, self._failed
-            ignored, rejected = self._ignored, self._rejected
-            timed_out, late = self._timed_out, self._late
-            opened, half_opened = self._times_opened, self._times_half_opened
-            open_ns, measured_from_ns = self._open_ns, self._measured_from_ns
-        if word.state is State.OPEN:
-            open_ns += max(0, now_ns - max(word.since_ns, measured_from_ns))
-        total = successful + failed + rejected + ignored
-        open_ms = open_ns // 1_000_000
-        return total, successful, failed, rejected, open_ms, opened, half_opened, ignored, timed_out, late
+        return self._read(self._now_ns())
 
     def _admit(self) -> Grant:
         """Admit one call, or raise a fresh ``CircuitOpenError``."""
@@ -153,8 +116,7 @@ class Core:
             if new is word or self._swap(word, new, now_ns):
                 break
         if grant is None:
-            with self._lock:
-                self._rejected += 1
+            self._count_rejection()
         elif new.state is not word.state:
             try:
                 self._announce(word, new, now_ns)
@@ -173,6 +135,10 @@ class Core:
         timed_out: bool = False,
     ) -> None:
         """Settle one grant; ``describe(cause)`` is asked for only if this trips the breaker."""
+        word = self._word
+        if outcome == SUCCESS and word.calm and word.grant is grant:
+            self._count(SUCCESS, late=False, timed_out=False)
+            return
         description = None
         while True:
             word = self._word
@@ -245,19 +211,6 @@ class Core:
                 if new is word or self._swap(word, new, 0):
                     break
 
-    def _count(self, outcome: int, late: bool, timed_out: bool) -> None:
-        with self._lock:
-            if outcome == SUCCESS:
-                self._successful += 1
-            elif outcome == FAILURE:
-                self._failed += 1
-            else:
-                self._ignored += 1
-            if late:
-                self._late += 1
-            if timed_out:
-                self._timed_out += 1
-
     def _command(self, follow: Callable[[Word, int], Word]) -> None:
         while True:
             word, now_ns = self._word, self._now_ns()
@@ -268,27 +221,6 @@ class Core:
                 break
         if new.state is not word.state:
             self._announce(word, new, now_ns)
-
-    def _swap(self, old: Word, new: Word, now_ns: int) -> bool:
-        """Publish ``new`` if ``old`` is still the word. Nothing is called under the lock, see ``locks``."""
-        with self._lock:
-            if self._word is not old:
-                return False
-            self._word = new
-            if old.state is new.state:
-                return True
-            if old.state is State.OPEN:
-                since_ns = old.since_ns
-                if since_ns < self._measured_from_ns:
-                    since_ns = self._measured_from_ns
-                # Another thread may have read its clock before us and swapped after.
-                if now_ns > since_ns:
-                    self._open_ns += now_ns - since_ns
-            if new.state is State.OPEN:
-                self._times_opened += 1
-            elif new.state is State.HALF_OPEN:
-                self._times_half_opened += 1
-        return True
 
     def _announce(self, old: Word, new: Word, now_ns: int) -> None:
         retry_after = words.retry_after(new, now_ns) if new.state is State.OPEN else None

@@ -5,8 +5,8 @@ import sys
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 
-from switchgear._pure.call import PLAIN, is_awaitable, refuse_unfinished
 from switchgear._pure.held import HeldCall
+from switchgear._pure.operation import PLAIN, is_awaitable, refuse_unfinished
 from switchgear._pure.permit import new_permit
 from switchgear._pure.word import IGNORED
 

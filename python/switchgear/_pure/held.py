@@ -4,7 +4,8 @@ from collections.abc import Coroutine, Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from switchgear._pure.call import discard, finish
+from switchgear._pure.call import finish
+from switchgear._pure.operation import discard
 
 if TYPE_CHECKING:
     from switchgear._pure.core import Core
