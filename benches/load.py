@@ -89,6 +89,12 @@ def expecting(error: type[BaseException]) -> Iterator[None]:
     raise AssertionError(f"{error.__name__} was to be raised")
 
 
+def _all(error: type[BaseException], outcomes: list[Any]) -> None:
+    others = [outcome for outcome in outcomes if type(outcome) is not error]
+    if others:
+        raise AssertionError(f"{error.__name__} was to be the outcome of every call; others: {others[:3]}")
+
+
 def _patient(name: str, **changes: Any) -> CircuitBreaker:
     return CircuitBreaker(name, CircuitBreakerConfig(failure_threshold=1_000_000_000, ignore=IgnoredError, **changes))
 
@@ -226,17 +232,13 @@ class Load:
         await asyncio.sleep(0)
         for task in tasks:
             task.cancel()
-        for outcome in await asyncio.gather(*tasks, return_exceptions=True):
-            with expecting(asyncio.CancelledError):
-                raise outcome
+        _all(asyncio.CancelledError, await asyncio.gather(*tasks, return_exceptions=True))
         self.steady.ignored_calls += times
 
     async def time_out(self, times: int) -> None:
         """Let calls hang until the breaker's timeout takes them."""
         calls = [self.hanging.breaker.call(hang) for _ in range(times)]
-        for outcome in await asyncio.gather(*calls, return_exceptions=True):
-            with expecting(CallTimeoutError):
-                raise outcome
+        _all(CallTimeoutError, await asyncio.gather(*calls, return_exceptions=True))
         self.hanging.failed_calls += times
         self.hanging.timed_out_calls += times
 

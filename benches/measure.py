@@ -116,7 +116,7 @@ def compiled(subject: Subject, kind: str, tasks: int = 1) -> Loop:
     }
     statement = textwrap.indent(subject.statement, " " * 12 if template is CONCURRENT else " " * 8)
     source = template.format(names=", ".join(f"{name}={name}" for name in names), statement=statement)
-    scope = dict(names)
+    scope: dict[str, Any] = dict(names)
     exec(compile(source, f"<{subject.statement}>", "exec"), scope)
     return Loop(scope["run"], tasks)
 

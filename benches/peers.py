@@ -1,6 +1,6 @@
 """Other circuit breakers, each through its decorator and, but for an hour of staying open, with its defaults.
 
-Most of them do less for their price: see the "Guarantees" of the README for what every call of ours includes.
+Most of them do less for their price: "What it promises" in the README is what every call of ours includes.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from rows import render_cells
 from scenarios import bare, bare_async, caught, fail, fail_async, wrapped, wrapped_async
 
 Function = Callable[..., Any]
-Decorator = Callable[[Function], Function]
+Decorator = Any
 
 HOUR: Final = 3600.0
 ENOUGH_FAILURES: Final = 50
