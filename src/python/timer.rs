@@ -83,9 +83,10 @@ impl Alarm {
         self.stage
     }
 
-    /// Visit what the alarm owns, for the garbage collector.
+    /// What the collector is to see the alarm's holder own. The task of an armed alarm is the queue's to show: the loop keeps the
+    /// queue, and so a task that nothing but its deadline knows of, as it would with `asyncio.timeout`.
     pub fn owned(&self) -> [Object; 2] {
-        [self.queue, self.task]
+        [self.queue, if self.stage == Stage::Armed { null_mut() } else { self.task }]
     }
 }
 
@@ -387,8 +388,19 @@ impl Queue {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        // Loop → timer handle → queue → loop: the handle is what the collector clears.
+        // Loop → timer handle → queue → loop, tasks: the handle is what the collector clears.
         visit.call(&self.running)?;
-        visit.call(&self.time)
+        visit.call(&self.time)?;
+        // Somebody is just moving an alarm: what is not shown now is only kept for another collection.
+        let Ok(line) = self.line.try_lock() else { return Ok(()) };
+        let mut alarm = line.head;
+        // SAFETY: alarms in the line are live, and each owns its task; `Option<Py>` is just that pointer, and borrowed here.
+        unsafe {
+            while !alarm.is_null() {
+                visit.call(&*(&raw const (*alarm).task).cast::<Option<Py<PyAny>>>())?;
+                alarm = (*alarm).next;
+            }
+        }
+        Ok(())
     }
 }

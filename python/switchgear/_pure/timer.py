@@ -44,35 +44,31 @@ class Deadline:
 
 
 class _Line:
-    """The suspended calls of one timeout on one loop, the earliest deadline first."""
+    """The suspended calls of one timeout on one loop, the earliest deadline first; kept by the loop's timer alone."""
 
-    __slots__ = ("_armed_for", "_key", "_loop", "waiting")
+    __slots__ = ("__weakref__", "_armed_for", "_key", "_loop", "waiting")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, key: tuple[int, float]) -> None:
-        # Weak: a line outlives the calls in it, and must not keep a loop alive that is done.
-        self._loop = weakref.ref(loop, lambda _: _lines.pop(key, None))
+        self._loop = loop
         self._key = key
         self._armed_for: float | None = None
         self.waiting: dict[Deadline, None] = {}
 
-    def arm(self, loop: asyncio.AbstractEventLoop, when: float) -> None:
+    def arm(self, when: float) -> None:
         """Have the loop look at the line at ``when``, unless it is going to already."""
         if self._armed_for is None:
             # An empty context: the timer must not keep the variables of whichever call happened to arm it.
-            loop.call_at(when, self._tick, context=contextvars.Context())
+            self._loop.call_at(when, self._tick, context=contextvars.Context())
             self._armed_for = when
 
     def _tick(self) -> None:
-        loop, armed_for = self._loop(), self._armed_for
-        self._armed_for = None
-        if loop is None or armed_for is None:
-            return
         # A loop may round a timer down and be early by its own clock; what it was set for is due all the same.
-        now = max(loop.time(), armed_for)
+        now = max(self._loop.time(), self._armed_for or 0.0)
+        self._armed_for = None
         due = []
         for deadline in self.waiting:
             if deadline.when > now:
-                self.arm(loop, deadline.when)
+                self.arm(deadline.when)
                 break
             due.append(deadline)
         else:
@@ -82,7 +78,20 @@ class _Line:
             deadline.expire()
 
 
-_lines: Final[dict[tuple[int, float], _Line]] = {}
+# Weak: the calls in a line know their tasks, and those their loop. A line that was held here would keep a loop that was
+# closed with calls pending, and their permits, for ever.
+_lines: Final[dict[tuple[int, float], weakref.ref[_Line]]] = {}
+
+
+def _line(loop: asyncio.AbstractEventLoop, timeout: float) -> _Line:
+    key = (id(loop), timeout)
+    known = _lines.get(key)
+    # One that is gone was that of an earlier loop at the same address.
+    line = None if known is None else known()
+    if line is None:
+        line = _Line(loop, key)
+        _lines[key] = weakref.ref(line, lambda gone: _lines.pop(key, None) if _lines.get(key) is gone else None)
+    return line
 
 
 def arm(timeout: float) -> Deadline:
@@ -95,10 +104,7 @@ def arm(timeout: float) -> Deadline:
     task = None if loop is None else asyncio.current_task(loop)
     if loop is None or task is None:
         raise RuntimeError("a call with a timeout has suspended outside a task: run it inside one, or use timeout=None")
-    key = (id(loop), timeout)
-    line = _lines.get(key)
-    if line is None:
-        line = _lines[key] = _Line(loop, key)
+    line = _line(loop, timeout)
     when = loop.time() + timeout
-    line.arm(loop, when)
+    line.arm(when)
     return Deadline(task, line.waiting, when)
