@@ -197,16 +197,13 @@ class Compare:
     loop_kind: LoopKind
     enter: Enter
 
-    def __call__(
-        self, scenario: Scenario, *outcomes: Any, counts: Counts | None, step_counts: Counts | None = None
-    ) -> None:
-        """Counts of None depend on the kind of call; a generator has others where a step swallows its limit."""
+    def __call__(self, scenario: Scenario, *outcomes: Any, counts: Counts | None) -> None:
+        """Counts of None depend on the kind of call."""
         theirs = self._play(scenario, lambda: AsyncioSide(self.loop_kind))
         ours = self._play(scenario, lambda: BreakerSide(self.loop_kind, self.enter))
         assert theirs.outcomes == ours.outcomes
         assert list(outcomes) == ours.outcomes
-        expected = step_counts if step_counts is not None and self.enter is through_step else counts
-        assert expected in (None, ours.counts())
+        assert counts in (None, ours.counts())
 
     def _play(self, scenario: Scenario, make: Callable[[], AnySide]) -> AnySide:
         for _ in range(100):

@@ -206,7 +206,6 @@ def test_inner_fails_when_the_outer_has_expired(compare: Compare) -> None:
         scenario,
         (("raised Boom",), 0),
         counts=Counts(failed=2, timed_out=1),
-        step_counts=Counts(failed=2),
     )
 
 
