@@ -9,7 +9,7 @@ use crate::setup::{SECOND, Shared, all_three, both, check_all, rules};
 /// A reset loses counts from before it and none from after it.
 #[test]
 fn counting_goes_on_across_a_reset() {
-    check_all(|| {
+    check_all([0, 1, 2], || {
         let breaker = Shared::closed(rules(9, 1, 1), 0);
         let succeed = |breaker: Shared| {
             let permit = breaker.admitted(0).0;
@@ -23,13 +23,14 @@ fn counting_goes_on_across_a_reset() {
         assert!(kept <= 2);
         succeed(breaker.clone())();
         assert_eq!(kept + 1, breaker.snapshot(0).counters.successful);
+        kept
     });
 }
 
 /// However a reset falls into the counting of one call: a call that timed out has failed, a late one has settled.
 #[test]
 fn a_reset_never_leaves_a_part_without_its_whole() {
-    check_all(|| {
+    check_all([0, 1], || {
         let breaker = Shared::closed(rules(1, 1, 1), 0);
         let late = breaker.admitted(0).0;
         breaker.settle(breaker.admitted(0).0, Failure, 0);
@@ -38,13 +39,14 @@ fn a_reset_never_leaves_a_part_without_its_whole() {
         let counters = breaker.snapshot(0).counters;
         assert!(counters.timed_out <= counters.failed, "{counters:?}");
         assert!(counters.late <= counters.total(), "{counters:?}");
+        counters.failed
     });
 }
 
 /// Whoever sees OPEN sees this spell's instants: not an earlier spell's, and not those of a thread that lost the race to open.
 #[test]
 fn a_reader_never_sees_open_with_an_earlier_spell() {
-    check_all(|| {
+    check_all(["CLOSED", "OPEN"], || {
         // OPEN from 0 to 1 s; the second spell begins at 5 s.
         let breaker = Shared::open(rules(1, 1, 1));
         breaker.command(ForceClose, SECOND);
@@ -55,13 +57,14 @@ fn a_reader_never_sees_open_with_an_earlier_spell() {
             Open => assert_eq!((SECOND, 2 * SECOND), (seen.elapsed_ns, seen.open_ns)),
             state => assert_eq!((Closed, 0, SECOND), (state, seen.elapsed_ns, seen.open_ns)),
         }
+        seen.state.name()
     });
 }
 
 /// A caller that is rejected waits for the deadline of the spell that rejected it.
 #[test]
 fn a_rejection_never_carries_an_earlier_deadline() {
-    check_all(|| {
+    check_all([false, true], || {
         let breaker = Shared::open(rules(1, 1, 1));
         breaker.command(ForceClose, SECOND / 2);
         let permit = breaker.admitted(SECOND / 2).0;
@@ -70,19 +73,20 @@ fn a_rejection_never_carries_an_earlier_deadline() {
         if let Err(rejected) = arrival {
             assert_eq!((Open, Some(SECOND / 2)), (rejected.state, rejected.retry_after_ns));
         }
+        arrival.is_ok()
     });
 }
 
 /// Two threads that trip at different instants: the one that lost moves neither the state nor the clock of the spell back.
 #[test]
 fn the_loser_of_a_trip_sets_no_instant_back() {
-    check_all(|| {
+    check_all([SECOND, 2 * SECOND], || {
         let breaker = Shared::closed(rules(1, 1, 1), 0);
         let (early, late) = (breaker.admitted(0).0, breaker.admitted(0).0);
         let other = breaker.clone();
         both(move || other.settle(early, Failure, SECOND), || breaker.settle(late, Failure, 2 * SECOND));
         let after = breaker.snapshot(3 * SECOND);
-        assert!((SECOND..=2 * SECOND).contains(&after.elapsed_ns), "{after:?}");
         assert_eq!((1, 2, 1), (after.times_opened, after.counters.failed, after.counters.late));
+        after.elapsed_ns
     });
 }

@@ -3,7 +3,9 @@
 //! The story is told on one clock: a trip at 0, the first probe at [`SECOND`], whose lease ends at twice that. Generations
 //! follow from it: CLOSED is 0, OPEN is 1, HALF_OPEN is 2, and what comes of the probes is 3.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex};
 
 use loom::thread;
 use switchgear::{Block, Breaker, Change, Outcome, Permit, Rejected, Rules, Snapshot, State};
@@ -14,21 +16,35 @@ pub const SECOND: u64 = 1_000_000_000;
 /// The generation of the HALF_OPEN that follows the first trip.
 pub const FIRST_HALF_OPEN: u32 = 2;
 
-/// How often loom may take the processor from a thread that could go on, where three threads make too many orders to try all.
-/// A compare-and-swap that is disturbed, repeated and disturbed again needs three; the rest is margin. Without a bound, these
-/// tests take minutes each.
-const PREEMPTIONS: usize = 5;
+/// How often loom may take the processor from a thread that could go on, where there are too many orders to try all. An exchange
+/// that is disturbed, repeated and disturbed again needs three. Without a bound, these tests take minutes each.
+const PREEMPTIONS: usize = 3;
 
-/// Run `test` in every order that `PREEMPTIONS`, or `LOOM_MAX_PREEMPTIONS`, leaves.
-pub fn check(test: impl Fn() + Send + Sync + 'static) {
+/// Run `test` in every order that `PREEMPTIONS`, or `LOOM_MAX_PREEMPTIONS`, leaves. What it returns has to come out as each of
+/// `outcomes` and as nothing else: where a race never happens, nothing was proven about it.
+pub fn check<T: Ord + Debug + Send + 'static>(outcomes: impl IntoIterator<Item = T>, test: impl Fn() -> T + Send + Sync + 'static) {
     let mut search = loom::model::Builder::new();
     search.preemption_bound = search.preemption_bound.or(Some(PREEMPTIONS));
-    search.check(test);
+    run(&search, outcomes, test);
 }
 
 /// Run `test` in every order there is.
-pub fn check_all(test: impl Fn() + Send + Sync + 'static) {
-    loom::model::Builder::new().check(test);
+pub fn check_all<T: Ord + Debug + Send + 'static>(outcomes: impl IntoIterator<Item = T>, test: impl Fn() -> T + Send + Sync + 'static) {
+    run(&loom::model::Builder::new(), outcomes, test);
+}
+
+fn run<T: Ord + Debug + Send + 'static>(
+    search: &loom::model::Builder,
+    outcomes: impl IntoIterator<Item = T>,
+    test: impl Fn() -> T + Send + Sync + 'static,
+) {
+    let seen = Arc::new(Mutex::new(BTreeSet::new()));
+    let notes = seen.clone();
+    search.check(move || {
+        let outcome = test();
+        notes.lock().unwrap().insert(outcome);
+    });
+    assert_eq!(BTreeSet::from_iter(outcomes), *seen.lock().unwrap(), "outcomes: expected, seen");
 }
 
 /// Run two threads to their ends.

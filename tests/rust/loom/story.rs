@@ -57,7 +57,7 @@ fn every_change_is_told_once_and_every_call_counted() {
         ([(0, Failure), (SECOND, Success)], [(SECOND, Success), (SECOND, Ignored)]),
         ([(0, Timeout), (2 * SECOND, Success)], [(SECOND, Failure), (2 * SECOND, Timeout)]),
     ] {
-        check(move || {
+        check([()], move || {
             let breaker = Shared::closed(rules(1, 1, 1), 0);
             let clock = Clock::default();
             let (mut changes, more) = both(live(&breaker, &clock, left), live(&breaker, &clock, right));

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use loom::sync::atomic::{
+use switchgear::sync::{
     AtomicU64,
     Ordering::{self, AcqRel, Acquire, Relaxed, Release},
 };
@@ -48,7 +48,7 @@ impl Gate {
             return false;
         }
         if self.shape.rechecks && self.generation.load(Relaxed) != generation {
-            self.slot.store(FREE, self.shape.write_slot);
+            self.slot.swap(FREE, self.shape.write_slot);
             return false;
         }
         true
@@ -57,13 +57,13 @@ impl Gate {
     /// `Block::settle`, for a failure: first the state, then the slot.
     fn fail(&self) {
         self.generation.fetch_add(1, AcqRel);
-        self.slot.store(FREE, self.shape.write_slot);
+        self.slot.swap(FREE, self.shape.write_slot);
     }
 }
 
 /// The rule of `probes::the_slot_of_a_failed_probe_serves_nobody_of_its_generation`.
 fn no_probe_goes_out_after_one_has_failed(shape: GateShape) {
-    check_all(move || {
+    check_all([()], move || {
         let gate = Arc::new(Gate::with_a_probe_out(shape));
         let other = gate.clone();
         let (admitted, ()) = both(move || other.acquire(), || gate.fail());
@@ -113,7 +113,7 @@ fn fail(failures: &AtomicU64, counting: Counting) -> bool {
     loop {
         let new = old + 1;
         match counting {
-            Counting::LoadThenStore => failures.store(new, Release),
+            Counting::LoadThenStore => drop(failures.swap(new, Release)),
             Counting::Exchange => {
                 if let Err(found) = failures.compare_exchange(old, new, AcqRel, Acquire) {
                     old = found;
@@ -127,7 +127,7 @@ fn fail(failures: &AtomicU64, counting: Counting) -> bool {
 
 /// The rule of `trip::two_failures_that_reach_the_threshold_trip_once`.
 fn two_failures_trip_once(counting: Counting) {
-    check_all(move || {
+    check_all([()], move || {
         let failures = Arc::new(AtomicU64::new(0));
         let other = failures.clone();
         let (left, right) = both(move || fail(&other, counting), || fail(&failures, counting));
