@@ -7,6 +7,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString};
 
 use super::Object;
+use super::known::known;
 
 /// What asyncio is asked, found once.
 pub struct Asyncio {
@@ -61,6 +62,17 @@ impl Asyncio {
         if task.is_none() { Err(no_task()) } else { Ok((running, task)) }
     }
 
+    /// Whether what runs in this thread just now is an asyncio task.
+    fn runs_task(&self, py: Python<'_>) -> PyResult<bool> {
+        if let Some(tasks) = &self.tasks
+            && self.only_one(tasks.bind(py))?.is_some()
+        {
+            return Ok(true);
+        }
+        let running = self.running_loop.bind(py).call0()?;
+        Ok(!running.is_none() && !self.current_task.bind(py).call1((running,))?.is_none())
+    }
+
     /// The loop of a future that was yielded: the running one, or the task would refuse the future.
     fn loop_of_future<'py>(&self, py: Python<'py>, yielded: Object) -> PyResult<Option<Bound<'py, PyAny>>> {
         // SAFETY: `yielded` is a live object.
@@ -77,9 +89,15 @@ impl Asyncio {
         }
         let Some((running, task)) = tasks.iter().next() else { return Ok(None) };
         let Some(thread) = running.getattr_opt(&self.thread_of)? else { return Ok(None) };
-        // SAFETY: no more than a question to the system.
-        let mine = unsafe { ffi::PyThread_get_thread_ident() };
-        let is_mine = thread.extract::<u64>().is_ok_and(|thread| thread == mine as u64);
+        // SAFETY: no more than a question to the system, and a conversion of a live object; None, of a loop that stands still, is no
+        // number, and the complaint about that is dropped.
+        let is_mine = unsafe {
+            let thread = ffi::PyLong_AsUnsignedLong(thread.as_ptr());
+            if !ffi::PyErr_Occurred().is_null() {
+                ffi::PyErr_Clear();
+            }
+            thread == ffi::PyThread_get_thread_ident()
+        };
         Ok(is_mine.then_some((running, task)))
     }
 
@@ -92,6 +110,13 @@ impl Asyncio {
     pub fn empty_context<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.context.bind(py).call0()
     }
+}
+
+/// Whether what runs in this thread just now is an asyncio task. False where asyncio was never imported, without importing it.
+pub fn runs_task(py: Python<'_>) -> bool {
+    let modules = known().modules.bind(py);
+    modules.contains(&known().names.asyncio).is_ok_and(|is_there| is_there)
+        && Asyncio::get(py).and_then(|asyncio| asyncio.runs_task(py)).is_ok_and(|runs| runs)
 }
 
 #[cold]

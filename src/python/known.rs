@@ -27,6 +27,7 @@ pub struct Known {
 
 /// Attribute names, interned.
 pub struct Names {
+    pub asyncio: Py<PyString>,
     pub trio: Py<PyString>,
     pub on_transition: Py<PyString>,
     pub throw: Py<PyString>,
@@ -54,7 +55,13 @@ pub fn load(py: Python<'_>) -> PyResult<()> {
         describe_result: errors.getattr("describe_result")?.unbind(),
         describe_timeout: errors.getattr("describe_timeout")?.unbind(),
         modules: py.import("sys")?.getattr("modules")?.cast_into()?.unbind(),
-        names: Names { trio: intern("trio"), on_transition: intern("_on_transition"), throw: intern("throw"), close: intern("close") },
+        names: Names {
+            asyncio: intern("asyncio"),
+            trio: intern("trio"),
+            on_transition: intern("_on_transition"),
+            throw: intern("throw"),
+            close: intern("close"),
+        },
     };
     KNOWN.set(known).map_err(|_| PyRuntimeError::new_err("switchgear._native was loaded twice at once"))
 }

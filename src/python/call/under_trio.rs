@@ -2,7 +2,7 @@
 //! scopes.
 
 use std::ptr::addr_of_mut;
-use std::sync::atomic::{AtomicIsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering::Relaxed};
 
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -12,21 +12,29 @@ use super::Call;
 use super::arguments::{Arguments, Given};
 use crate::python::known::{known, raw};
 use crate::python::verdict::breaker_of;
-use crate::python::{boundary, timer};
+use crate::python::{asyncio, boundary, timer};
 
-/// Trio cannot run here before somebody has imported it.
+/// Whether this may be a trio task: trio was imported, and no asyncio task is what runs here.
 ///
-/// Looked up only when the number of loaded modules has changed: a look-up a call is what a hundredth of its budget goes to.
+/// Many a program has trio imported, by a library that knows both, and runs asyncio. And while it is not imported it is looked for
+/// only when the number of loaded modules has changed: a look-up a call would cost more than admission.
 #[inline(always)]
 pub fn is_possible(py: Python<'_>) -> bool {
     static WITHOUT_TRIO: AtomicIsize = AtomicIsize::new(-1);
     // SAFETY: `sys.modules` is a dictionary.
     let count = unsafe { ffi::PyDict_Size(raw(&known().modules)) };
-    count != WITHOUT_TRIO.load(Relaxed) && {
+    count != WITHOUT_TRIO.load(Relaxed) && is_imported(py, count, &WITHOUT_TRIO) && !boundary::attached(|| asyncio::runs_task(py))
+}
+
+#[inline(never)]
+fn is_imported(py: Python<'_>, count: isize, without_trio: &AtomicIsize) -> bool {
+    static IMPORTED: AtomicBool = AtomicBool::new(false);
+    if !IMPORTED.load(Relaxed) {
         let is_there = boundary::attached(|| known().modules.bind(py).contains(&known().names.trio).unwrap_or(true));
-        WITHOUT_TRIO.store(if is_there { -1 } else { count }, Relaxed);
-        is_there
+        IMPORTED.store(is_there, Relaxed);
+        without_trio.store(if is_there { -1 } else { count }, Relaxed);
     }
+    IMPORTED.load(Relaxed)
 }
 
 impl Call {
