@@ -12,6 +12,7 @@
 //! * [`leave`]: how it ends
 //! * [`under_trio`]: how it begins where the deadline is trio's
 //! * [`protocol`]: what the interpreter calls
+//! * [`stop`]: how it returns a value where that takes an exception
 //! * [`memory`]: where it lies
 
 mod arguments;
@@ -19,6 +20,7 @@ mod drive;
 mod leave;
 mod memory;
 mod protocol;
+mod stop;
 mod under_trio;
 
 use std::ptr::{addr_of_mut, null_mut};

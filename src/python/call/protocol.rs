@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyType};
 
 use super::arguments::Arguments;
-use super::{Admission, Call, Phase, Step, memory};
+use super::{Admission, Call, Phase, Step, memory, stop};
 use crate::python::class::{make_class, method, slot};
 use crate::python::known::known;
 use crate::python::verdict::breaker_of;
@@ -43,30 +43,27 @@ unsafe extern "C" fn am_send(this: Object, value: Object, result: *mut Object) -
 unsafe extern "C" fn iternext(this: Object) -> Object {
     boundary::enter(null_mut(), |py| {
         // SAFETY: the interpreter passes a live object of this class.
-        unsafe { hand_out(py, Call::send(py, this.cast(), ffi::Py_None()), true) }
+        unsafe { hand_out(py, Call::send(py, this.cast(), ffi::Py_None()), return_to_await) }
     })
 }
 
 unsafe extern "C" fn send(this: Object, value: Object) -> Object {
     boundary::enter(null_mut(), |py| {
         // SAFETY: the interpreter passes a live object of this class.
-        unsafe { hand_out(py, Call::send(py, this.cast(), value), false) }
+        unsafe { hand_out(py, Call::send(py, this.cast(), value), stop::raise) }
     })
 }
 
-/// The iterator protocol's form of a step: a value yielded, or null with `StopIteration` or the exception set. `bare_none`: the
-/// caller takes null without an exception for "returned None".
+/// The iterator protocol's form of a step: a value yielded, or null with `StopIteration` or the exception set.
 #[allow(clippy::needless_pass_by_value)] // a step hands over what it owns
-unsafe fn hand_out(py: Python<'_>, step: Step, bare_none: bool) -> Object {
+unsafe fn hand_out(py: Python<'_>, step: Step, raise: unsafe fn(Python<'_>, Object)) -> Object {
     // SAFETY: a returned object is owned, and let go here.
     unsafe {
         match step {
             Step::Yielded(object) => object,
             Step::Raised => null_mut(),
             Step::Returned(value) => {
-                if !(bare_none && value == ffi::Py_None()) {
-                    stop_iteration(py, value);
-                }
+                raise(py, value);
                 ffi::Py_DECREF(value);
                 null_mut()
             }
@@ -74,14 +71,12 @@ unsafe fn hand_out(py: Python<'_>, step: Step, bare_none: bool) -> Object {
     }
 }
 
-/// Raise `StopIteration(value)`. A tuple or an exception has to be wrapped by hand: the interpreter would unpack it.
-unsafe fn stop_iteration(py: Python<'_>, value: Object) {
+/// What `await` takes from `tp_iternext` for a returned value: nothing at all for None.
+unsafe fn return_to_await(py: Python<'_>, value: Object) {
     // SAFETY: `value` is a live object.
     unsafe {
-        if ffi::PyTuple_Check(value) != 0 || ffi::PyExceptionInstance_Check(value) != 0 {
-            boundary::raise(py, PyStopIteration::new_err((Borrowed::from_ptr(py, value).to_owned().unbind(),)));
-        } else {
-            ffi::PyErr_SetObject(ffi::PyExc_StopIteration, value);
+        if value != ffi::Py_None() {
+            stop::raise_kept(py, value);
         }
     }
 }
@@ -99,7 +94,7 @@ unsafe extern "C" fn throw(this: Object, arguments: *mut Object, count: ffi::Py_
                 }
                 spent => Call::refuse_spent(py, call, spent),
             };
-            hand_out(py, step, false)
+            hand_out(py, step, stop::raise)
         }
     })
 }
@@ -246,6 +241,7 @@ unsafe extern "C" fn dealloc(this: Object) {
         let (breaker, holder) = ((*call).breaker, (*call).holder);
         let class = ffi::Py_TYPE(this);
         memory::release(call);
+        stop::forget();
         ffi::Py_DECREF(breaker);
         ffi::Py_XDECREF(holder);
         ffi::Py_DECREF(class.cast());
