@@ -47,7 +47,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
 @pytest.fixture
 def running() -> Iterator[subprocess.Popen[str]]:
     """A run that has only just begun to show something."""
-    process = subprocess.Popen([*COMMAND, "--plain"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # A process that ignores SIGINT, as what a script runs in the background does, passes that on to its children.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen([*COMMAND, "--plain"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
     with process:
         yield process
         process.kill()
