@@ -1,0 +1,30 @@
+"""Rules: time passes, and an operator takes a hand."""
+
+import gc
+from collections.abc import Callable
+
+from hypothesis import strategies as st
+from hypothesis.stateful import rule
+
+from machine.base import Driven
+from model import TICK
+
+
+class ControlRules(Driven):
+    @rule(nanoseconds=st.sampled_from([0, 1, TICK - 1, TICK, 50_000_000, 999_999_999, 1_000_000_000, 7_000_000_000]))
+    def pass_time(self, nanoseconds: int) -> None:
+        self.advance(nanoseconds)
+
+    @rule(off=st.sampled_from([-TICK, -1, 0, 0, 1]), which=st.sampled_from([min, max]))
+    def pass_time_to_a_deadline(self, off: int, which: Callable[..., int]) -> None:
+        self.pass_to_a_deadline(off, which)
+
+    @rule(command=st.sampled_from(["force_open", "force_close", "disable", "reset", "reset_metrics"]))
+    def command(self, command: str) -> None:
+        getattr(self.model, "start_anew" if command == "reset" else command)()
+        for side in self.sides:
+            getattr(side.breaker, command)()
+
+    @rule()
+    def collect_garbage(self) -> None:
+        gc.collect(0)
