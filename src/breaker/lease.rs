@@ -18,13 +18,9 @@ use crate::sync::{
     Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
 
-use super::permit::HeldLease;
-use super::rules::Rules;
+use super::rules::{MAX_PROBES, Rules};
 use super::tick;
 use super::word::{Generation, Packed};
-
-/// The most probes that can be out at a time.
-pub const MAX_PROBES: usize = 16;
 
 const TAKEN: u64 = 1 << 63;
 const GENERATION_SHIFT: u32 = tick::DEADLINE_BITS;
@@ -66,6 +62,13 @@ impl Packed for Lease {
         let generation = Generation::new((bits >> GENERATION_SHIFT) as u32);
         Self { taken: bits & TAKEN != 0, generation, deadline: bits & DEADLINE_MASK }
     }
+}
+
+/// A probe's slot, and what the slot held when the probe took it: [`Lease::NONE`] for a call that is no probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct HeldLease {
+    pub(super) lease: u64,
+    pub(super) slot: u32,
 }
 
 /// Why no slot was taken.

@@ -23,8 +23,8 @@ pub mod transition;
 pub mod word;
 
 pub use block::{Block, Breaker, Snapshot};
-pub use lease::{Lease, MAX_PROBES};
+pub use lease::Lease;
 pub use metrics::Counters;
 pub use permit::{Change, Outcome, Permit, Rejected};
-pub use rules::Rules;
+pub use rules::{MAX_PROBES, Rules};
 pub use word::{Packed, State, Word};

@@ -1,6 +1,6 @@
 //! What passes between a breaker and its caller: the permit, its outcome, a rejection, a change of state.
 
-use super::lease::Lease;
+use super::lease::{HeldLease, Lease};
 use super::word::{Generation, State};
 
 /// The right to make one call, from admission until it is settled. Plain data: dropping one tells the breaker nothing.
@@ -14,13 +14,6 @@ pub struct Permit {
     lease: u64,
     // The slot in the upper half, the generation in the lower.
     place: u64,
-}
-
-/// A probe's slot, and what the slot held when the probe took it: [`Lease::NONE`] for a call that is no probe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct HeldLease {
-    pub(super) lease: u64,
-    pub(super) slot: u32,
 }
 
 impl Permit {

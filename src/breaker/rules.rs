@@ -1,6 +1,7 @@
 //! What a breaker was told: thresholds and durations. Validated where they enter; here they are only numbers.
 
-use super::lease::MAX_PROBES;
+/// The most probes that can be out at a time.
+pub const MAX_PROBES: usize = 16;
 
 /// The configuration as the core needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
