@@ -23,7 +23,9 @@ def snippets() -> list[object]:
 @pytest.mark.parametrize("source", snippets())
 def test_a_snippet_runs_as_it_stands(source: str) -> None:
     """Every Python block of the documents is a whole program that ends well."""
-    done = subprocess.run([sys.executable, "-W", "error", "-c", source], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", source], capture_output=True, text=True, timeout=60, check=False
+    )
     assert (0, "") == (done.returncode, done.stderr)
 
 
