@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from machine import ROOT
+from host import ROOT
 from rows import Row
 
 ONE_THREAD: Final = "1 thread/acquire + success"

@@ -13,7 +13,7 @@ from statistics import median
 from typing import Any, Final
 
 import core_results
-import machine
+import host
 import memory
 import peers
 import startup
@@ -33,7 +33,7 @@ def main() -> int:
     options = _options()
     refuse_debug_build()
     logging.getLogger("switchgear").addHandler(logging.NullHandler())
-    about = machine.describe()
+    about = host.describe()
     for key, value in about.items():
         print(f"{key:12} {value}")
     print(

@@ -46,7 +46,7 @@ def _interpreter() -> str:
 def _build() -> str:
     from switchgear import _native
 
-    return ", ".join(f"{key} {value}" for key, value in _native.BUILD_INFO.items())
+    return ", ".join(f"{key} {value.removeprefix(key + ' ')}" for key, value in _native.BUILD_INFO.items())
 
 
 def _commit() -> str:
