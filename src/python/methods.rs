@@ -47,7 +47,8 @@ unsafe fn call_awaitable(py: Python<'_>, this: Object, operation: Object, count:
             return refuse_type(py, "call", "a callable or an awaitable", operation);
         }
         if count > 1 || !names.is_null() {
-            boundary::raise(py, PyTypeError::new_err("call() takes no further arguments after an awaitable"));
+            boundary::attached(|| operation::close_coroutine(py, operation));
+            boundary::raise(py, PyTypeError::new_err("an awaitable takes no arguments: give call() the function and its arguments"));
             return null_mut();
         }
         call::of_awaitable(py, this, operation)

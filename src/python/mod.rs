@@ -47,6 +47,6 @@ fn _native(py: Python<'_>, module: &Bound<'_, PyModule>) -> PyResult<()> {
     build.set_item("version", env!("CARGO_PKG_VERSION"))?;
     build.set_item("rustc", env!("SWITCHGEAR_RUSTC"))?;
     build.set_item("profile", env!("SWITCHGEAR_PROFILE"))?;
-    build.set_item("pyo3", "0.30")?;
+    build.set_item("pyo3", env!("SWITCHGEAR_PYO3"))?;
     module.add("BUILD_INFO", build)
 }

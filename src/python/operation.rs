@@ -76,7 +76,7 @@ pub fn refuse_unprotected(py: Python<'_>, object: Object) {
         boundary::raise(
             py,
             PyTypeError::new_err(format!(
-                "the operation returned a {class}, which does its work after the call; decorate the function with the breaker, or use guard()"
+                "a call cannot protect its result, of type {class}, which does its work later: decorate its function with the breaker, or enter guard() inside it"
             )),
         );
     });

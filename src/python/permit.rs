@@ -60,6 +60,11 @@ impl Permit {
         self.settled.load(Relaxed)
     }
 
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        let name = self.breaker.get().name.bind(py).repr()?;
+        Ok(format!("<Permit of {name}, {}>", if self.settled() { "settled" } else { "unsettled" }))
+    }
+
     /// Settle: the call succeeded.
     ///
     /// Raises:

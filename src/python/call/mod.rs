@@ -14,11 +14,13 @@
 //! * [`protocol`]: what the interpreter calls
 //! * [`stop`]: how it returns a value where that takes an exception
 //! * [`memory`]: where it lies
+//! * [`names`]: what it is called
 
 mod arguments;
 mod drive;
 mod leave;
 mod memory;
+mod names;
 mod protocol;
 mod stop;
 mod under_trio;

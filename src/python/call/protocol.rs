@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyType};
 
 use super::arguments::Arguments;
-use super::{Admission, Call, Phase, Step, memory, stop};
+use super::{Admission, Call, Phase, Step, memory, names, stop};
 use crate::python::class::{make_class, method, slot};
 use crate::python::known::known;
 use crate::python::verdict::breaker_of;
@@ -300,6 +300,7 @@ pub fn class(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
         slot(ffi::Py_tp_clear, clear as *mut c_void),
         slot(ffi::Py_tp_iternext, iternext as *mut c_void),
         slot(ffi::Py_tp_methods, methods.as_mut_ptr().cast()),
+        slot(ffi::Py_tp_getset, Box::leak(Box::new(names::getters())).as_mut_ptr().cast()),
         slot(ffi::Py_am_await, am_await as *mut c_void),
         slot(ffi::Py_am_send, am_send as *mut c_void),
         slot(ffi::Py_tp_doc, c"A call through a breaker, to be awaited once.".as_ptr() as *mut c_void),
