@@ -32,12 +32,16 @@ ROOT = Path(__file__).resolve().parent.parent
 def choose() -> tuple[str, str]:
     """Return the build, `native` or `pure`, and the reason for it in words that follow "because"."""
     asked = os.environ.get("SWITCHGEAR_BUILD", "") or "auto"
-    if asked in REQUIRES:
-        return asked, f"SWITCHGEAR_BUILD={asked}"
-    if asked != "auto":
-        # SystemExit: its text is all that the frontend then shows, where a traceback would bury it.
+    # SystemExit: its text is all that the frontend then shows, where a traceback would bury it.
+    if asked not in ("native", "pure", "auto"):
         raise SystemExit(f"switchgear: SWITCHGEAR_BUILD must be native, pure or auto, not {asked!r}")
+    if asked == "pure":
+        return "pure", "SWITCHGEAR_BUILD=pure"
     problem = toolchain_problem()
+    if asked == "native":
+        if problem:  # now, and not when maturin, without a toolchain, tries to download one
+            raise SystemExit(f"switchgear: SWITCHGEAR_BUILD=native, but {problem}; pure or auto builds without Rust")
+        return "native", "SWITCHGEAR_BUILD=native"
     return ("pure", problem) if problem else ("native", "cargo and rustc are usable")
 
 

@@ -14,8 +14,8 @@ CARGO = "echo 'cargo 1.99.0 (0123abcd 2027-01-01)'"
 
 @pytest.mark.parametrize("build", ["native", "pure"])
 def test_asked_for(backend: ModuleType, machine: Machine, monkeypatch: pytest.MonkeyPatch, build: str) -> None:
-    """What is asked for is built, whatever the machine has."""
-    machine()
+    """What is asked for is built, whatever `auto` would have chosen."""
+    machine(**({"cargo": CARGO, "rustc": RUSTC} if build == "native" else {}))
     monkeypatch.setenv("SWITCHGEAR_BUILD", build)
     assert backend.choose() == (build, f"SWITCHGEAR_BUILD={build}")
 
@@ -36,7 +36,7 @@ def test_toolchain(backend: ModuleType, machine: Machine, monkeypatch: pytest.Mo
     assert backend.choose()[0] == "native"
 
 
-@pytest.mark.parametrize(
+NO_TOOLCHAIN = pytest.mark.parametrize(
     ("programs", "reason"),
     [
         ({}, "no cargo on PATH"),
@@ -50,6 +50,9 @@ def test_toolchain(backend: ModuleType, machine: Machine, monkeypatch: pytest.Mo
     ],
     ids=["none", "no rustc", "a shim that stands for nothing", "old cargo", "old rustc"],
 )
+
+
+@NO_TOOLCHAIN
 def test_no_toolchain(backend: ModuleType, machine: Machine, programs: dict[str, str], reason: str) -> None:
     """`auto` is pure where the toolchain cannot build the core, and says what is wrong with it."""
     machine(**programs)
@@ -57,9 +60,31 @@ def test_no_toolchain(backend: ModuleType, machine: Machine, programs: dict[str,
     assert (build, because[: len(reason)]) == ("pure", reason)
 
 
+@NO_TOOLCHAIN
+@pytest.mark.parametrize("hook", ["_requires", "choose"])
+def test_native_without_toolchain(
+    backend: ModuleType,
+    machine: Machine,
+    monkeypatch: pytest.MonkeyPatch,
+    programs: dict[str, str],
+    reason: str,
+    hook: str,
+) -> None:
+    """`native` is refused at the first hook where nothing can build it, in one line that names what is missing."""
+    machine(**programs)
+    monkeypatch.setenv("SWITCHGEAR_BUILD", "native")
+    with pytest.raises(SystemExit) as caught:
+        getattr(backend, hook)()
+    assert str(caught.value).startswith(f"switchgear: SWITCHGEAR_BUILD=native, but {reason}")
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize(("build", "requirement"), [("native", "maturin"), ("pure", "hatchling")])
-def test_requirements(backend: ModuleType, monkeypatch: pytest.MonkeyPatch, build: str, requirement: str) -> None:
+def test_requirements(
+    backend: ModuleType, machine: Machine, monkeypatch: pytest.MonkeyPatch, build: str, requirement: str
+) -> None:
     """A wheel requires what its build needs and no more; the sdist is hatchling's on every machine."""
+    machine(cargo=CARGO, rustc=RUSTC)
     monkeypatch.setenv("SWITCHGEAR_BUILD", build)
     for hook in (backend.get_requires_for_build_wheel, backend.get_requires_for_build_editable):
         assert [name.startswith(requirement) for name in hook()] == [True]
