@@ -57,10 +57,12 @@ def test_editable(backend: ModuleType, tmp_path: Path) -> None:
 
 
 def test_sdist(backend: ModuleType, tmp_path: Path) -> None:
-    """The sdist has what either build reads, and no product of one."""
+    """The sdist has what either build and the tests read, and no product of a build."""
     with tarfile.open(tmp_path / backend.build_sdist(str(tmp_path))) as sdist:
         packed = {name.split("/", 1)[1] for name in sdist.getnames()}
     rust = {path.relative_to(ROOT).as_posix() for path in (ROOT / "src").rglob("*.rs")}
-    needed = {"Cargo.toml", "Cargo.lock", "pyproject.toml", "build_backend/switchgear_build.py", "README.md"} | rust
-    assert needed <= packed
+    documents = {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md")}
+    needed = {"Cargo.toml", "Cargo.lock", "pyproject.toml", "build_backend/switchgear_build.py"}
+    tested = {"README.md", "CONTRIBUTING.md", "Makefile", "benches/RESULTS.md", "tests/test_docs.py"}
+    assert needed | tested | rust | documents <= packed
     assert not [name for name in packed if name.endswith((".so", ".pyd")) or name.startswith("target/")]
