@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+TREES = "benches|build_backend|docs|python|src|tests|\\.ci"
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -43,3 +44,14 @@ def test_the_documents_name_files_that_exist() -> None:
         if "://" not in target and not (document.parent / target).exists()
     ]
     assert [] == missing
+
+
+def test_the_documents_name_paths_that_exist() -> None:
+    """A path in backticks is the path of something."""
+    named = [
+        (document.name, path)
+        for document in DOCUMENTS
+        for path in re.findall(rf"`((?:{TREES})/[^`\s]*)`", document.read_text())
+    ]
+    assert named
+    assert [] == [(document, path) for document, path in named if not (ROOT / path).exists()]
