@@ -211,6 +211,13 @@ def test_breaker_takes_a_registry_a_config_and_changes(registry):
     assert made.config == CircuitBreakerConfig.aggressive().replace(timeout=1.0)
 
 
+@pytest.mark.parametrize("changes", [{}, {"timeout": 3}])
+def test_breaker_names_a_config_of_the_wrong_type(registry, changes):
+    with pytest.raises(TypeError, match="config must be a CircuitBreakerConfig or None, not dict"):
+        breaker("quotes", {"timeout": 1}, registry=registry, **changes)
+    assert len(registry) == 0
+
+
 def test_breaker_without_a_name_is_refused(registry):
     with pytest.raises(TypeError):
         breaker(fail, registry=registry)

@@ -164,5 +164,10 @@ def breaker(
         TypeError: The name is no string, the config no ``CircuitBreakerConfig``, or a change no field of it.
     """
     if changes:
-        config = CircuitBreakerConfig(**changes) if config is None else config.replace(**changes)
+        if config is None:
+            config = CircuitBreakerConfig(**changes)
+        elif isinstance(config, CircuitBreakerConfig):
+            config = config.replace(**changes)
+        else:
+            raise TypeError(f"config must be a CircuitBreakerConfig or None, not {type(config).__name__}")
     return (_default_registry if registry is None else registry).get_or_create(name, config)
