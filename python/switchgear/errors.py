@@ -58,9 +58,9 @@ class CircuitOpenError(CircuitBreakerError):
         if self.state is State.HALF_OPEN:
             text += " to this call (HALF_OPEN, every probe is out)"
         if math.isinf(self.retry_after):
-            text += " until told otherwise"
-        else:
-            text += f"; retry in {format_seconds(self.retry_after, digits=3)}"
+            # An operator's word, whatever failed before it.
+            return f"{text} until told otherwise"
+        text += f"; retry in {format_seconds(self.retry_after, digits=3)}"
         if self.last_failure is not None:
             text += f"; last failure: {self.last_failure}"
         return text

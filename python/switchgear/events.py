@@ -33,7 +33,7 @@ class TransitionEvent(NamedTuple):
     """When, on the wall clock, in seconds since the epoch."""
 
     last_failure: str | None
-    """Description of the failure that tripped the breaker last, or None."""
+    """Description of the failure that tripped the breaker last, or None; where an operator opened it, not the reason."""
 
     retry_after: float | None
     """Seconds until the first probe where the new state is OPEN (``math.inf``: until told otherwise), else None."""
@@ -42,7 +42,10 @@ class TransitionEvent(NamedTuple):
         text = f"{self.name!r}: {self.from_state} -> {self.to_state}"
         if self.to_state is not State.OPEN:
             return text
-        if self.retry_after is not None and self.retry_after != float("inf"):
+        if self.retry_after == float("inf"):
+            # An operator's word: what failed last may have failed hours ago.
+            return f"{text}, until told otherwise"
+        if self.retry_after is not None:
             text += f", retry in {format_seconds(self.retry_after, digits=3)}"
         if self.last_failure is not None:
             text += f", last failure: {self.last_failure}"

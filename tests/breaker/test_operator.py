@@ -24,6 +24,18 @@ def test_force_open_rejects_until_told_otherwise(breaker, clock):
     assert breaker.get_state() == "OPEN (elapsed: 1000000.000s)"
 
 
+def test_force_open_does_not_blame_a_failure_of_before(opened, clock, caplog):
+    """Whoever reads the log at night learns that somebody opened it, not of a failure that is hours old."""
+    opened.reset()
+    heard = events_of(opened)
+    opened.force_open()
+    with pytest.raises(CircuitOpenError) as caught:
+        opened.acquire()
+    assert opened.last_failure == "reported failure"
+    assert str(caught.value) == "'quotes' is OPEN until told otherwise"
+    assert caplog.messages[-1] == str(heard[0]) == "'quotes': CLOSED -> OPEN, until told otherwise"
+
+
 def test_force_open_counts_as_an_opening(breaker):
     breaker.force_open()
     assert counted(breaker) == {"times_opened": 1}

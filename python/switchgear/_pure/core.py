@@ -67,7 +67,10 @@ class Core(Counters):
         return self._word.last_failure
 
     def force_open(self) -> None:
-        """Reject every call until told otherwise."""
+        """Reject every call until told otherwise.
+
+        Of an OPEN breaker it takes the deadline and no more: the state stays, so no listener hears of it.
+        """
         self._command(
             lambda word, now_ns: words.held_open(word) if word.state is State.OPEN else words.opened(word, now_ns, None)
         )
