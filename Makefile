@@ -23,6 +23,10 @@ PIP := $(PY) -m pip --quiet --disable-pip-version-check
 # Through the backend, as a user's build. Not isolated: maturin is in the environment, and the build quicker by a download.
 INSTALL_NATIVE = PATH="$(abspath $(VENV))/bin:$$PATH" SWITCHGEAR_BUILD=native \
 	$(PIP) install --no-build-isolation --no-deps --editable .
+# Without cargo there is only the pure package: `demo` and the tests do with that. With it, native is what gets built.
+CARGO := $(shell command -v cargo 2>/dev/null)
+NATIVE := $(if $(CARGO),$(VENV)/.native)
+NO_CARGO := SKIPPED: cargo is not on this machine
 RUST_SOURCES := $(wildcard Cargo.toml Cargo.lock build.rs) $(shell find src -name '*.rs' 2>/dev/null)
 PACKAGING := pyproject.toml build_backend/switchgear_build.py
 
@@ -34,19 +38,19 @@ help: ## list the targets
 	@echo "PYTHON=... chooses the interpreter (3.11 or newer); its environment is .venv-X.Y"
 
 .PHONY: demo
-demo: $(VENV)/.extra-demo $(VENV)/.native ## a trading loop through four faults of its data source, within 30 s
+demo: $(VENV)/.extra-demo $(NATIVE) ## a trading loop through four faults of its data source, within 30 s
 	$(PY) -m switchgear demo
 
 .PHONY: test
 test: test-rust test-python ## the core in Rust, then the suite on the native and on the pure backend
 
 .PHONY: test-rust
-test-rust:
-	cargo test
+test-rust: ## the core in Rust, without Python
+	$(if $(CARGO),cargo test,@echo "$(NO_CARGO): no tests of the core")
 
 .PHONY: test-python
-test-python: $(VENV)/.extra-test $(VENV)/.native ## the suite on both backends
-	SWITCHGEAR_BACKEND=native $(PY) -m pytest $(PYTEST_ARGS)
+test-python: $(VENV)/.extra-test $(NATIVE) ## the suite on both backends
+	$(if $(CARGO),SWITCHGEAR_BACKEND=native $(PY) -m pytest $(PYTEST_ARGS),@echo "$(NO_CARGO): the pure backend alone")
 	SWITCHGEAR_BACKEND=pure $(PY) -m pytest $(PYTEST_ARGS)
 
 .PHONY: test-all
@@ -57,7 +61,7 @@ test-all: ## test-python with every interpreter from 3.11 up on this machine
 	done
 
 .PHONY: test-debug
-test-debug: $(VENV)/.extra-test ## the suite on a debug build: overflow checks, assertions, references dropped where they may be
+test-debug: $(VENV)/.extra-test $(VENV)/.maturin ## a debug build: overflow checks, assertions, references dropped where they may be
 	@rm -f $(VENV)/.native
 	CARGO_TARGET_DIR=$(or $(CARGO_TARGET_DIR),target)/checked RUSTFLAGS='--cfg pyo3_disable_reference_pool' \
 		MATURIN_PEP517_ARGS='--profile dev' $(INSTALL_NATIVE)
@@ -68,7 +72,7 @@ bench: $(VENV)/.extra-test $(VENV)/.native ## the table of budgets, as ratios to
 	$(PY) benches/table.py --core $(BENCH_ARGS)
 
 .PHONY: bench-peers
-bench-peers: $(VENV)/.extra-test $(VENV)/.native ## the same beside other libraries, whichever install
+bench-peers: $(VENV)/.extra-test $(VENV)/.native ## the same beside seven other libraries; installs into .venv those that it can
 	@for peer in pybreaker circuitbreaker purgatory aiobreaker interlock-cb nopanic grit-toolkit; do \
 		$(PIP) install $$peer || echo "SKIPPED: $$peer does not install here"; \
 	done
@@ -112,14 +116,19 @@ clean: ## remove builds, environments and caches
 $(VENV)/.made:
 	@test -n "$(PYTHON)" || { echo "switchgear needs Python 3.11 or newer: none on PATH; name one with PYTHON="; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
-	$(PIP) install --upgrade pip 'maturin>=1.9.4,<2'
+	$(PIP) install --upgrade pip
 	@touch $@
 
-# The extras alone: the pure editable install compiles nothing, and .native then adds the module that is compiled.
+$(VENV)/.maturin: $(VENV)/.made
+	$(PIP) install 'maturin>=1.9.4,<2'
+	@touch $@
+
+# The extras alone: the pure editable install compiles nothing, and .native then adds the module that is compiled. `auto`
+# is pure, too, where there is no cargo, and tells the doctor that this is why.
 $(VENV)/.extra-%: $(VENV)/.made $(PACKAGING)
-	SWITCHGEAR_BUILD=pure $(PIP) install --editable '.[$*]'
+	SWITCHGEAR_BUILD=$(if $(CARGO),pure,auto) $(PIP) install --editable '.[$*]'
 	@touch $@
 
-$(VENV)/.native: $(VENV)/.made $(RUST_SOURCES) $(PACKAGING)
+$(VENV)/.native: $(VENV)/.maturin $(RUST_SOURCES) $(PACKAGING)
 	$(INSTALL_NATIVE)
 	@touch $@
