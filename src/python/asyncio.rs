@@ -1,13 +1,12 @@
 //! What the timer asks asyncio: which loop runs here, which task, and by the shortest way that is sure.
 
-use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString};
 
 use super::Object;
-use super::known::known;
+use super::known::{known, unprotected};
 
 /// What asyncio is asked, found once.
 pub struct Asyncio {
@@ -50,7 +49,7 @@ impl Asyncio {
         if let Some(tasks) = &self.tasks {
             let tasks = tasks.bind(py);
             if let Some(running) = self.loop_of_future(py, yielded)? {
-                let task = tasks.get_item(&running)?.ok_or_else(no_task)?;
+                let task = tasks.get_item(&running)?.ok_or_else(|| no_task(py))?;
                 return Ok((running, task));
             }
             if let Some(found) = self.only_one(tasks)? {
@@ -59,7 +58,7 @@ impl Asyncio {
         }
         let running = self.running_loop.bind(py).call0()?;
         let task = if running.is_none() { running.clone() } else { self.current_task.bind(py).call1((&running,))? };
-        if task.is_none() { Err(no_task()) } else { Ok((running, task)) }
+        if task.is_none() { Err(no_task(py)) } else { Ok((running, task)) }
     }
 
     /// Whether what runs in this thread just now is an asyncio task.
@@ -120,6 +119,6 @@ pub fn runs_task(py: Python<'_>) -> bool {
 }
 
 #[cold]
-fn no_task() -> PyErr {
-    PyRuntimeError::new_err("a call with a timeout suspended outside an asyncio task; run it inside one, or configure timeout=None")
+fn no_task(py: Python<'_>) -> PyErr {
+    unprotected(py, "a call with a timeout suspended outside an asyncio task; run it inside one, or configure timeout=None")
 }

@@ -16,6 +16,8 @@ pub struct Known {
     pub open_error: Py<PyType>,
     /// `switchgear.errors.CallTimeoutError`
     pub timeout_error: Py<PyType>,
+    /// `switchgear.errors.UnprotectedError`
+    unprotected_error: Py<PyType>,
     /// `switchgear.errors.describe_failure`, `describe_result`, `describe_timeout`
     pub describe_failure: Py<PyAny>,
     pub describe_result: Py<PyAny>,
@@ -51,6 +53,7 @@ pub fn load(py: Python<'_>) -> PyResult<()> {
         states: [member(closed)?, member(open)?, member(half_open)?, member(disabled)?],
         open_error: errors.getattr("CircuitOpenError")?.cast_into()?.unbind(),
         timeout_error: errors.getattr("CallTimeoutError")?.cast_into()?.unbind(),
+        unprotected_error: errors.getattr("UnprotectedError")?.cast_into()?.unbind(),
         describe_failure: errors.getattr("describe_failure")?.unbind(),
         describe_result: errors.getattr("describe_result")?.unbind(),
         describe_timeout: errors.getattr("describe_timeout")?.unbind(),
@@ -70,6 +73,12 @@ pub fn load(py: Python<'_>) -> PyResult<()> {
 #[inline(always)]
 pub fn known() -> &'static Known {
     KNOWN.get().expect("the module's initialisation loads it before any type of ours can be used")
+}
+
+/// The refusal of a call that no breaker can protect: the caller's mistake.
+#[cold]
+pub fn unprotected(py: Python<'_>, text: impl Into<String>) -> PyErr {
+    PyErr::from_type(known().unprotected_error.bind(py).clone(), (text.into(),))
 }
 
 /// The member of Python's `State`.

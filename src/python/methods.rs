@@ -6,7 +6,6 @@ use std::ffi::CStr;
 use std::ptr::null_mut;
 use std::sync::OnceLock;
 
-use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
@@ -17,6 +16,7 @@ use super::breaker::Breaker;
 use super::call::{self, Given};
 use super::class::method;
 use super::guarded;
+use super::known::unprotected;
 use super::operation::{self, Kind};
 use super::permit::Permit;
 use super::verdict;
@@ -48,7 +48,7 @@ unsafe fn call_awaitable(py: Python<'_>, this: Object, operation: Object, count:
         }
         if count > 1 || !names.is_null() {
             boundary::attached(|| operation::close_coroutine(py, operation));
-            boundary::raise(py, PyTypeError::new_err("an awaitable takes no arguments: give call() the function and its arguments"));
+            boundary::raise(py, unprotected(py, "an awaitable takes no arguments: give call() the function and its arguments"));
             return null_mut();
         }
         call::of_awaitable(py, this, operation)
@@ -112,7 +112,7 @@ unsafe extern "C" fn timed(this: Object, arguments: *mut Object, count: ffi::Py_
 
 #[cold]
 fn refuse_nothing(py: Python<'_>, method: &str) -> Object {
-    boundary::raise(py, PyTypeError::new_err(format!("{method}() needs an operation as its first argument")));
+    boundary::raise(py, unprotected(py, format!("{method}() needs an operation as its first argument")));
     null_mut()
 }
 
@@ -122,7 +122,7 @@ unsafe fn refuse_type(py: Python<'_>, method: &str, wanted: &str, operation: Obj
         // SAFETY: `operation` is a live object.
         let operation = unsafe { Borrowed::from_ptr(py, operation) };
         let class = operation::class_name(&operation);
-        boundary::raise(py, PyTypeError::new_err(format!("{method}() needs {wanted}, not {class}")));
+        boundary::raise(py, unprotected(py, format!("{method}() needs {wanted}, not {class}")));
     });
     null_mut()
 }

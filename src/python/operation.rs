@@ -1,6 +1,6 @@
 //! What an operation turned out to be: a value, something to await, or something that no call can protect.
 
-use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -8,6 +8,7 @@ use pyo3::types::PyType;
 
 use super::Object;
 use super::boundary;
+use super::known::unprotected;
 
 /// What a call returned.
 pub enum Kind {
@@ -75,9 +76,12 @@ pub fn refuse_unprotected(py: Python<'_>, object: Object) {
         drop(object);
         boundary::raise(
             py,
-            PyTypeError::new_err(format!(
-                "a call cannot protect its result, of type {class}, which does its work later: decorate its function with the breaker, or enter guard() inside it"
-            )),
+            unprotected(
+                py,
+                format!(
+                    "a call cannot protect its result, of type {class}, which does its work later: decorate its function with the breaker, or enter guard() inside it"
+                ),
+            ),
         );
     });
 }
@@ -98,9 +102,10 @@ pub fn refuse_awaitable(py: Python<'_>, object: Object) {
         drop(object);
         boundary::raise(
             py,
-            PyTypeError::new_err(format!(
-                "call_sync got an operation that returns a {class}, which has to be awaited; use `await breaker.call(...)`"
-            )),
+            unprotected(
+                py,
+                format!("call_sync got an operation that returns a {class}, which has to be awaited; use `await breaker.call(...)`"),
+            ),
         );
     });
 }
@@ -159,7 +164,7 @@ pub fn check_fresh(py: Python<'_>, object: Object) -> PyResult<()> {
     };
     let started = object.getattr("cr_running")?.is_truthy()? || object.getattr("cr_suspended")?.is_truthy()?;
     if started || object.getattr("cr_frame")?.is_none() {
-        return Err(PyRuntimeError::new_err("cannot call through a coroutine that was already awaited"));
+        return Err(unprotected(py, "cannot call through a coroutine that was already awaited"));
     }
     Ok(())
 }
