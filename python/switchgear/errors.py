@@ -93,6 +93,15 @@ class CallTimeoutError(CircuitBreakerError, TimeoutError):
         return f"call through {self.name!r} {describe_timeout(self.timeout)}"
 
 
+class UnprotectedError(TypeError, RuntimeError):
+    """A call was made in a way that no breaker can protect: the caller's mistake, which says nothing of the service.
+
+    Counted as ignored or not at all, and answered by no fallback: where it passed for a failure, the operation would
+    never run right and nobody would hear of it. It has two bases because half of the mistakes are what Python itself
+    calls a ``TypeError`` (a result of the wrong kind), half a ``RuntimeError`` (a coroutine that was awaited before).
+    """
+
+
 def format_seconds(seconds: float, digits: int = 9) -> str:
     """Write a duration without exponent or trailing zeros: ``1.5s``, ``30s``."""
     text = f"{seconds:.{digits}f}"

@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
-from switchgear.errors import CircuitBreakerError
+from switchgear.errors import CircuitBreakerError, UnprotectedError
 from switchgear.protect import is_coroutine_function, is_generator_function, protect
 
 if TYPE_CHECKING:
@@ -20,9 +20,10 @@ class FallbackView:
     """The same calls as the breaker's, with a fallback: made by ``cb.with_fallback(f, on=...)``.
 
     The fallback answers what the breaker rejected, timed out or counted as a failure. Ignored exceptions, exceptions
-    outside ``record_only`` and every ``BaseException`` that is no ``Exception`` (a cancellation) reach the caller. An
-    exception in the fallback does too, with the original one as its ``__context__``. The breaker counts what it would
-    count without the view.
+    outside ``record_only`` and every ``BaseException`` that is no ``Exception`` (a cancellation) reach the caller. So
+    does the refusal of what no breaker can protect: an async function given to ``call_sync``, a generator, a coroutine
+    that was awaited before. An exception in the fallback does too, with the original one as its ``__context__``. The
+    breaker counts what it would count without the view.
     """
 
     __slots__ = ("_breaker", "_fallback", "_on")
@@ -61,11 +62,9 @@ class FallbackView:
         Returns:
             The operation's result, or the fallback's, awaited where it is awaitable.
         """
-        # What nobody could call or await is the caller's mistake, not the service's: no fallback may hide it.
-        on = self._on if callable(operation) or inspect.isawaitable(operation) else ()
         try:
             return await self._breaker.call(operation, *args, **kwargs)
-        except on as error:
+        except self._on as error:
             if not self._answers(error):
                 raise
             answer = self._fallback(error)
@@ -77,11 +76,9 @@ class FallbackView:
         Raises:
             TypeError: The fallback's answer is awaitable, and nobody here can await it.
         """
-        # What is not callable is the caller's mistake, not the service's: no fallback may hide it.
-        on = self._on if callable(operation) else ()
         try:
             return self._breaker.call_sync(operation, *args, **kwargs)
-        except on as error:
+        except self._on as error:
             if not self._answers(error):
                 raise
             answer: R = self._fallback(error)
@@ -144,6 +141,8 @@ class FallbackView:
         """Tell whether an error is a rejection, a timeout or a failure of this breaker."""
         if isinstance(error, CircuitBreakerError) and error.args[:1] == (self._breaker.name,):
             return True
+        if isinstance(error, UnprotectedError):
+            return False
         config = self._breaker.config
         if isinstance(error, config.ignore):
             return False

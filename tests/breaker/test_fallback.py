@@ -2,11 +2,14 @@
 
 import asyncio
 import inspect
+import itertools
+import types
 
 import pytest
 
 from helpers import Boom, counted, fail, fail_async, ok, ok_async, ok_later, run
 from switchgear import CircuitBreaker, CircuitBreakerConfig, CircuitOpenError, State
+from switchgear.errors import UnprotectedError
 
 
 def answer(error):
@@ -124,17 +127,62 @@ def test_an_exception_in_the_fallback_reaches_the_caller_with_the_original_as_co
         assert isinstance(caught.value.__context__, Boom)
 
 
-def test_the_callers_mistakes_are_not_answered(breaker):
-    view = breaker.with_fallback(answer)
+def spent():
+    """A coroutine that was awaited before."""
+    coroutine = ok_async()
+    coroutine.close()
+    return coroutine
+
+
+MISTAKES = {
+    "neither callable nor awaitable": (TypeError, lambda view: view.call(42)),
+    "awaitable with arguments": (TypeError, lambda view: view.call(ok_async(), 1)),
+    "spent coroutine": (RuntimeError, lambda view: view.call(spent())),
+    "returns a spent coroutine": (RuntimeError, lambda view: view.call(itertools.repeat(spent()).__next__)),
+    "returns a generator": (TypeError, lambda view: view.call(generate)),
+    "returns an async generator": (TypeError, lambda view: view.call(generate_async)),
+    "sync: not callable": (TypeError, lambda view: view.call_sync(42)),
+    "sync: async function": (TypeError, lambda view: view.call_sync(ok_async)),
+    "sync: returns a generator": (TypeError, lambda view: view.call_sync(generate)),
+    "decorated: returns a generator": (TypeError, lambda view: view(lambda: generate())()),
+    "decorated: returns a spent coroutine": (RuntimeError, lambda view: view(lambda: spent())()),
+}
+
+
+@pytest.mark.parametrize(("error", "mistake"), MISTAKES.values(), ids=MISTAKES)
+def test_the_callers_mistakes_are_not_answered(breaker, error, mistake):
+    """What never runs under protection is refused aloud: answered, it would never run right and nobody would know."""
 
     async def main():
-        await view.call(42)
+        result = mistake(breaker.with_fallback(answer))
+        if inspect.isawaitable(result):
+            await result
 
-    with pytest.raises(TypeError):
+    with pytest.raises(error) as caught:
         run(main())
-    with pytest.raises(TypeError):
-        view.call_sync(42)
-    assert counted(breaker) == {}
+    assert caught.type is UnprotectedError
+    assert counted(breaker) in ({}, {"total_calls": 1, "ignored_calls": 1})
+
+
+def test_a_suspension_that_no_timeout_can_reach_is_not_answered(breaker):
+    """Outside a task there is nothing to cancel: a fallback would answer every call there, and none would ever run."""
+
+    @types.coroutine
+    def suspend():
+        yield
+
+    with pytest.raises(UnprotectedError, match="outside a"):
+        breaker.with_fallback(answer).call(suspend).send(None)
+    assert counted(breaker) == {"total_calls": 1, "ignored_calls": 1}
+
+
+@pytest.mark.parametrize("error", [TypeError, RuntimeError])
+def test_a_type_error_of_the_service_is_answered_like_any_other(breaker, error):
+    def broken():
+        raise error
+
+    view = breaker.with_fallback(answer)
+    assert view.call_sync(broken) == run(view.call(broken)) == error.__name__
 
 
 def test_an_async_fallback_cannot_answer_call_sync(breaker):

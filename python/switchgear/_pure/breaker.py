@@ -12,6 +12,7 @@ from switchgear._pure.core import Core
 from switchgear._pure.operation import PLAIN, discard, is_awaitable, refuse_operation, refuse_unfinished
 from switchgear._pure.permit import Permit, new_permit
 from switchgear._pure.word import IGNORED, Grant
+from switchgear.errors import UnprotectedError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -130,7 +131,7 @@ class Breaker(Core):
             try:
                 if is_awaitable(result):
                     discard(result)
-                    raise TypeError("call_sync() cannot await a result; use call()")
+                    raise UnprotectedError("call_sync() cannot await a result; use call()")
                 refuse_unfinished(result)
             except BaseException:
                 self._settle(grant, IGNORED)

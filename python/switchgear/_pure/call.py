@@ -164,11 +164,15 @@ async def _timed_under_trio(breaker: "Core", timeout: float, awaitable: Any, per
 
 
 def settle_first_step(breaker: "Core", grant: Grant, error: BaseException) -> None:
-    """Settle by what starting a coroutine raised: one that had ended before is the caller's mistake, no failure."""
+    """Settle by what starting a coroutine raised.
+
+    Raises:
+        UnprotectedError: It had ended before: the caller's mistake, no failure.
+    """
     if refused(error):
         breaker._settle(grant, IGNORED)
-    else:
-        breaker._settle_exception(grant, error)
+        raise spent_coroutine() from None
+    breaker._settle_exception(grant, error)
 
 
 def _result_of(stepper: Stepper) -> Any:
@@ -194,7 +198,7 @@ def arm(timeout: float) -> "Deadline":
     """Give the current task ``timeout`` seconds from now.
 
     Raises:
-        RuntimeError: There is no current task, so nothing could be cancelled.
+        UnprotectedError: There is no current task, so nothing could be cancelled.
     """
     deadline: Deadline = _timer().arm(timeout)
     return deadline

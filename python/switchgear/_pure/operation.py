@@ -5,6 +5,8 @@ import inspect
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, Final, NoReturn
 
+from switchgear.errors import UnprotectedError
+
 _CONTEXT_MANAGERS: Final = (contextlib._GeneratorContextManager, contextlib._AsyncGeneratorContextManager)
 
 PLAIN: Final = frozenset({bool, bytes, dict, float, frozenset, int, list, set, str, tuple, type(None)})
@@ -20,12 +22,12 @@ def refuse_unfinished(result: object) -> None:
     """Refuse a result whose work begins after the call has returned.
 
     Raises:
-        TypeError: It is a generator, an async generator, or a context manager made from one.
+        UnprotectedError: It is a generator, an async generator, or a context manager made from one.
     """
     kind = type(result)
     # The classes of contextlib are abstract ones, and isinstance() of those is slow.
     if kind in (GeneratorType, AsyncGeneratorType) or any(each in kind.__mro__ for each in _CONTEXT_MANAGERS):
-        raise TypeError(
+        raise UnprotectedError(
             f"a call cannot protect a {type(result).__name__}, which does its work later:"
             " decorate its function with the breaker, or enter guard() inside it"
         )
@@ -34,7 +36,7 @@ def refuse_unfinished(result: object) -> None:
 def refuse_operation(operation: object) -> NoReturn:
     """Refuse what ``call_sync`` cannot call."""
     discard(operation)
-    raise TypeError(f"the operation must be callable, not {type(operation).__name__}")
+    raise UnprotectedError(f"the operation must be callable, not {type(operation).__name__}")
 
 
 def discard(operation: object) -> None:
@@ -43,9 +45,9 @@ def discard(operation: object) -> None:
         operation.close()
 
 
-def spent_coroutine() -> RuntimeError:
+def spent_coroutine() -> UnprotectedError:
     """Return the refusal of a coroutine that cannot be awaited from its start."""
-    return RuntimeError("this coroutine has been awaited already")
+    return UnprotectedError("this coroutine has been awaited already")
 
 
 def is_spent(coroutine: "CoroutineType[Any, Any, Any]") -> bool:
@@ -56,14 +58,13 @@ def check_awaitable(operation: object, args: tuple[Any, ...], kwargs: dict[str, 
     """Check what is not callable, before the breaker hears of it.
 
     Raises:
-        TypeError: It is not awaitable, or came with arguments.
-        RuntimeError: It is a coroutine that somebody has awaited before.
+        UnprotectedError: It is not awaitable, came with arguments, or is a coroutine that somebody has awaited before.
     """
     if not is_awaitable(operation):
-        raise TypeError(f"the operation must be callable or awaitable, not {type(operation).__name__}")
+        raise UnprotectedError(f"the operation must be callable or awaitable, not {type(operation).__name__}")
     if args or kwargs:
         discard(operation)
-        raise TypeError("an awaitable takes no arguments: give call() the function and its arguments")
+        raise UnprotectedError("an awaitable takes no arguments: give call() the function and its arguments")
     if isinstance(operation, CoroutineType) and is_spent(operation):
         raise spent_coroutine()
 

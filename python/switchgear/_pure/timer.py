@@ -11,6 +11,8 @@ import contextvars
 import weakref
 from typing import Any, Final
 
+from switchgear.errors import UnprotectedError
+
 
 class Deadline:
     """One call's place in the line; made when it suspends, left when it ends."""
@@ -98,12 +100,14 @@ def arm(timeout: float) -> Deadline:
     """Give the current task ``timeout`` seconds from now.
 
     Raises:
-        RuntimeError: There is no current task, so nothing could be cancelled.
+        UnprotectedError: There is no current task, so nothing could be cancelled.
     """
     loop = asyncio._get_running_loop()
     task = None if loop is None else asyncio.current_task(loop)
     if loop is None or task is None:
-        raise RuntimeError("a call with a timeout has suspended outside a task: run it inside one, or use timeout=None")
+        raise UnprotectedError(
+            "a call with a timeout has suspended outside a task: run it inside one, or use timeout=None"
+        )
     line = _line(loop, timeout)
     when = loop.time() + timeout
     line.arm(when)
