@@ -14,9 +14,12 @@ if TYPE_CHECKING:
     BACKEND: str
     BACKEND_REASON: str | None
 else:
+    # Named, an import error of the package ends `python -m switchgear` in one line and code 1, without a traceback.
+    _PACKAGE = "switchgear"
+
     _wanted = os.environ.get("SWITCHGEAR_BACKEND", "")
     if _wanted not in ("", "native", "pure"):
-        raise ImportError(f"SWITCHGEAR_BACKEND must be 'native' or 'pure', not {_wanted!r}")
+        raise ImportError(f"SWITCHGEAR_BACKEND must be 'native' or 'pure', not {_wanted!r}", name=_PACKAGE)
 
     if _wanted == "pure":
         _reason = "SWITCHGEAR_BACKEND=pure"
@@ -27,7 +30,8 @@ else:
             _reason = None
         except ImportError as error:
             if _wanted == "native":
-                raise ImportError(f"SWITCHGEAR_BACKEND=native, but the native module is not usable: {error}") from error
+                text = f"SWITCHGEAR_BACKEND=native, but the native module is not usable: {error}"
+                raise ImportError(text, name=_PACKAGE) from error
             _reason = str(error)
     if _reason is not None:
         from switchgear._pure import Breaker, GuardedFunction, ManualClock, Permit, arm

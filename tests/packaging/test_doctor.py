@@ -1,6 +1,7 @@
 """`python -m switchgear doctor` says what runs, why it is not native, and what nobody can have wanted."""
 
 import json
+import os
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -105,3 +106,24 @@ def test_process() -> None:
     process = subprocess.run(command, capture_output=True, text=True, check=False)
     assert process.stderr == ""
     assert json.loads(process.stdout)["backend"] == switchgear.BACKEND
+
+
+def test_a_backend_that_is_not_there() -> None:
+    """What the package cannot be imported for is one line and code 1, not a traceback: a doctor is for that very case."""
+    command = [sys.executable, "-m", "switchgear", "doctor"]
+    environment = os.environ | {"SWITCHGEAR_BACKEND": "steam"}
+    process = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert process.returncode == 1
+    (line,) = process.stderr.splitlines()
+    assert "SWITCHGEAR_BACKEND must be 'native' or 'pure', not 'steam'" in line
+
+
+def test_a_reader_that_has_gone() -> None:
+    """`doctor | head -0` ends as it would have, and says nothing of the pipe."""
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "switchgear", "doctor"]
+    process = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write)
+    assert process.stderr == ""
+    assert process.returncode == doctor.run(as_json=True)

@@ -48,7 +48,10 @@ class Report:
 def run(*, as_json: bool) -> int:
     """Print the report; return 0 when nothing is wrong and 1 otherwise."""
     report = examine()
-    print(json.dumps(asdict(report), indent=2) if as_json else "\n".join(_lines(report)))
+    try:
+        print(json.dumps(asdict(report), indent=2) if as_json else "\n".join(_lines(report)), flush=True)
+    except BrokenPipeError:  # nobody reads on; and the interpreter's last flush must not meet the pipe again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 1 if report.problems else 0
 
 
