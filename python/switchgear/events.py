@@ -33,7 +33,7 @@ class TransitionEvent(NamedTuple):
     """When, on the wall clock, in seconds since the epoch."""
 
     last_failure: str | None
-    """Description of the failure that tripped the breaker last, or None; where an operator opened it, not the reason."""
+    """Description of the failure that tripped the breaker last, or None; not why an operator opened it."""
 
     retry_after: float | None
     """Seconds until the first probe where the new state is OPEN (``math.inf``: until told otherwise), else None."""

@@ -109,7 +109,7 @@ def test_process() -> None:
 
 
 def test_a_backend_that_is_not_there() -> None:
-    """What the package cannot be imported for is one line and code 1, not a traceback: a doctor is for that very case."""
+    """Why the package cannot be imported is told in one line, with code 1: a doctor is for that very case."""
     command = [sys.executable, "-m", "switchgear", "doctor"]
     environment = os.environ | {"SWITCHGEAR_BACKEND": "steam"}
     process = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
