@@ -34,12 +34,14 @@ class CircuitBreakerConfig:
     Args:
         failure_threshold: Consecutive failures in CLOSED that trip; 1 to 1,000,000,000, default 5.
         success_threshold: Consecutive successful probes in HALF_OPEN that close; 1 to 1,000,000,000, default 2.
-        timeout: Seconds (or a ``timedelta``) that one awaited call may take; above 0, at most ten years, default
-            30.0. ``None``: no limit. A sync call cannot be interrupted and is not timed.
+        timeout: Seconds (or a ``timedelta``) that one awaited call may take, counted from its first suspension, or
+            the body of an ``async with`` guard, counted from its entry; above 0, at most ten years, default 30.0.
+            ``None``: no limit. A sync call cannot be interrupted and is not timed.
         reset_timeout: Seconds (or a ``timedelta``) spent OPEN before the first probe; above 0, at most ten years,
             default 60.0.
         half_open_max_calls: Probes that HALF_OPEN admits at a time; 1 to 16, default ``success_threshold`` (at most
-            16).
+            16). A probe holds its place until it settles, but no longer than ``timeout``, or ``reset_timeout`` where
+            that is None: one that was lost is replaced then.
         ignore: An exception class, or several, that count neither as success nor as failure; default none.
         record_only: An exception class, or several, outside which an exception counts as a success (the service did
             answer); default ``None``: every exception is a failure.

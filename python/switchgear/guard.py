@@ -17,7 +17,9 @@ class Guard:
     """One entry into a breaker: made by ``cb.guard()``, entered once.
 
     Entering takes a permit and yields it; leaving settles it by how the body ended, unless the body settled it by
-    hand. ``async with`` enforces the breaker's timeout on the body, with the semantics of ``asyncio.timeout``.
+    hand. An exception is judged by the configuration's filters; ``is_failure`` is not asked, there is no result.
+    ``async with`` enforces the breaker's timeout on the body from its entry, with the semantics of
+    ``asyncio.timeout``.
 
     Raises:
         CircuitOpenError: On entry, when rejected.

@@ -145,6 +145,9 @@ class Breaker(Core):
     def acquire(self) -> Permit:
         """Ask for the right to make one call, for loops that are not calls.
 
+        You settle the permit, and your word counts: the configuration's filters are not asked. It is no context
+        manager; ``guard()`` is, and asks them.
+
         Returns:
             A permit, to be settled exactly once: ``success()``, ``failure(exc)`` or ``release()``.
 
@@ -154,7 +157,7 @@ class Breaker(Core):
         return new_permit(self, self._word.grant or self._admit())
 
     def try_acquire(self) -> Permit | None:
-        """Ask for the right to make one call; None when rejected, which spares an exception."""
+        """Ask as ``acquire()`` does; None when rejected, which spares an exception."""
         grant: Grant | None = self._word.grant or self._try_admit()[1]
         return None if grant is None else new_permit(self, grant)
 

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 class Permit:
     """The right to make one call, from ``cb.acquire()`` until it is settled.
 
-    Settle it exactly once, from any thread: ``success()``, ``failure()`` or ``release()``. A second settlement raises
-    ``RuntimeError`` and counts nothing. One that is dropped unsettled is released.
+    Settle it exactly once, from any thread: ``success()``, ``failure()`` or ``release()``. What you report counts as it
+    is: ``ignore``, ``record_only`` and ``is_failure`` are not asked. A second settlement raises ``RuntimeError`` and
+    counts nothing. One that is dropped unsettled is released.
     """
 
     __slots__ = ("__weakref__", "_breaker", "_unsettled")
