@@ -1,5 +1,7 @@
 """What the documents show is what the code does."""
 
+import doctest
+import importlib
 import re
 import subprocess
 import sys
@@ -28,6 +30,14 @@ def test_a_snippet_runs_as_it_stands(source: str) -> None:
         [sys.executable, "-W", "error", "-c", source], capture_output=True, text=True, timeout=60, check=False
     )
     assert (0, "") == (done.returncode, done.stderr)
+
+
+@pytest.mark.parametrize("module", ["switchgear.breaker", "switchgear.cli"])
+def test_a_docstrings_example_is_what_happens(module: str) -> None:
+    """What help() shows was typed and answered just so."""
+    result = doctest.testmod(importlib.import_module(module))
+    assert 0 < result.attempted
+    assert 0 == result.failed
 
 
 def test_the_readme_is_short() -> None:

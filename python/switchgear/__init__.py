@@ -5,6 +5,8 @@ from switchgear.breaker import CircuitBreaker
 from switchgear.config import CircuitBreakerConfig
 from switchgear.errors import CallTimeoutError, CircuitBreakerError, CircuitOpenError
 from switchgear.events import TransitionEvent
+from switchgear.fallback import FallbackView
+from switchgear.guard import Guard
 from switchgear.metrics import CircuitBreakerMetrics
 from switchgear.registry import CircuitBreakerRegistry, breaker, default_registry
 from switchgear.state import State
@@ -18,6 +20,8 @@ __all__ = [
     "CircuitBreakerMetrics",
     "CircuitBreakerRegistry",
     "CircuitOpenError",
+    "FallbackView",
+    "Guard",
     "Permit",
     "State",
     "TransitionEvent",

@@ -47,6 +47,19 @@ class CircuitBreaker(_compat.Breaker):
     Raises:
         TypeError: The name is no string, the config no ``CircuitBreakerConfig``, the clock no ``ManualClock``.
         ValueError: The name is empty.
+
+    Example:
+        >>> from switchgear import CircuitBreaker, CircuitBreakerConfig
+        >>> quotes = CircuitBreaker("quotes", CircuitBreakerConfig(failure_threshold=1))
+        >>> quotes.call_sync(float, "101.5")
+        101.5
+        >>> quotes.call_sync(float, "down")
+        Traceback (most recent call last):
+        ValueError: could not convert string to float: 'down'
+        >>> quotes.with_fallback(lambda error: 101.5).call_sync(float, "102")
+        101.5
+        >>> print(quotes.state)
+        OPEN
     """
 
     __slots__ = ("__weakref__", "_listeners", "_shared_listeners")
@@ -100,7 +113,9 @@ class CircuitBreaker(_compat.Breaker):
     def guard(self) -> Guard:
         """Return a fresh guard: ``with cb.guard() as permit`` or ``async with cb.guard() as permit``.
 
-        The body is one call. Only the async form can be interrupted and so has the timeout.
+        The body is one call, settled by how it ends: the exception filters ``ignore`` and ``record_only`` are asked,
+        ``is_failure`` is not, for there is no result. Only the async form can be interrupted and so has the timeout,
+        which counts from the entry (that of ``call()`` from the first suspension).
         """
         return Guard(self)
 
