@@ -100,10 +100,8 @@ class Model:
         self._enter("CLOSED")
 
     def reset_metrics(self) -> None:
-        names = (
-            f"{SUCCESS} {FAILURE} {IGNORED} rejected_calls timed_out_calls late_calls times_opened times_half_opened"
-        )
-        self.counters = dict.fromkeys(names.split(), 0)
+        names = ["rejected_calls", "timed_out_calls", "late_calls", "times_opened", "times_half_opened"]
+        self.counters = dict.fromkeys([SUCCESS, FAILURE, IGNORED, *names], 0)
         self.open_time = 0
         self.measured_from = self.now
 

@@ -25,7 +25,7 @@ def test_any_sequence_of_anything(caplog: pytest.LogCaptureFixture) -> None:
     run_state_machine_as_test(
         BreakerMachine,
         settings=settings(
-            max_examples=400,
+            max_examples=500,
             stateful_step_count=50,
             deadline=None,
             derandomize="CI" in os.environ,

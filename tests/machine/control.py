@@ -19,11 +19,18 @@ class ControlRules(Driven):
     def pass_time_to_a_deadline(self, off: int, which: Callable[..., int]) -> None:
         self.pass_to_a_deadline(off, which)
 
-    @rule(command=st.sampled_from(["force_open", "force_close", "disable", "reset", "reset_metrics"]))
+    @rule(command=st.sampled_from(["force_open", "force_close", "disable", "reset"]))
     def command(self, command: str) -> None:
         getattr(self.model, "start_anew" if command == "reset" else command)()
         for side in self.sides:
             getattr(side.breaker, command)()
+
+    @rule(nanoseconds=st.sampled_from([0, 1_500_000]))
+    def reset_metrics(self, nanoseconds: int) -> None:
+        self.advance(nanoseconds)
+        self.model.reset_metrics()
+        for side in self.sides:
+            side.breaker.reset_metrics()
 
     @rule()
     def collect_garbage(self) -> None:

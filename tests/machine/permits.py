@@ -23,9 +23,27 @@ class PermitRules(Driven):
     @precondition(lambda self: self.model.state in ("OPEN", "HALF_OPEN"))
     @rule(target=permits)
     def take_every_probe(self) -> Any:
-        self.pass_to_a_deadline(0, min)
-        taken = list(iter(lambda: self.hold(lambda side: side.breaker.acquire()), None))
-        return multiple(*taken)
+        return multiple(*self.probes())
+
+    @precondition(lambda self: self.model.state in ("OPEN", "HALF_OPEN"))
+    @rule(target=permits, verb=st.sampled_from(["success", "failure", "release"]))
+    def take_over_from_hung_probes(self, verb: str) -> Any:
+        hung, taken = self.probes(), self.probes()
+        for held in hung[:1]:
+            self.settle_permit(held, verb)
+        return multiple(*hung[1:], *taken, *self.probes(wait=False))
+
+    def probes(self, *, wait: bool = True) -> list[Held]:
+        """Take every slot that is free, or that is when the next deadline has passed."""
+        if wait:
+            self.pass_to_a_deadline(0, min)
+        taken = []
+        while self.model.state in ("OPEN", "HALF_OPEN"):
+            held = self.hold(lambda side: side.breaker.acquire())
+            if held is None:
+                break
+            taken.append(held)
+        return taken
 
     @rule(target=permits)
     def try_acquire(self) -> Any:
