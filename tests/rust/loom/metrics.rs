@@ -2,9 +2,20 @@
 
 use switchgear::Outcome::{Failure, Success, Timeout};
 use switchgear::State::{Closed, Open};
-use switchgear::breaker::transition::Event::ForceClose;
+use switchgear::breaker::transition::Event::{Disable, ForceClose};
 
 use crate::setup::{SECOND, Shared, all_three, both, check_all, rules};
+
+/// Threads that share a shard lose no count to each other.
+#[test]
+fn two_successes_are_two() {
+    check_all([2], || {
+        let breaker = Shared::closed(rules(9, 1, 1), 0);
+        let succeed = |breaker: Shared| move || breaker.settle(breaker.admitted(0).0, Success, 0);
+        both(succeed(breaker.clone()), succeed(breaker.clone()));
+        breaker.snapshot(0).counters.successful
+    });
+}
 
 /// A reset loses counts from before it and none from after it.
 #[test]
@@ -77,16 +88,31 @@ fn a_rejection_never_carries_an_earlier_deadline() {
     });
 }
 
-/// Two threads that trip at different instants: the one that lost moves neither the state nor the clock of the spell back.
+/// Two threads that trip at different instants: the one that lost does not set back when the spell began.
 #[test]
 fn the_loser_of_a_trip_sets_no_instant_back() {
-    check_all([SECOND, 2 * SECOND], || {
+    check_all([(SECOND, SECOND), (SECOND, 2 * SECOND), (2 * SECOND, SECOND)], || {
         let breaker = Shared::closed(rules(1, 1, 1), 0);
         let (early, late) = (breaker.admitted(0).0, breaker.admitted(0).0);
         let other = breaker.clone();
-        both(move || other.settle(early, Failure, SECOND), || breaker.settle(late, Failure, 2 * SECOND));
+        let changes = both(move || other.settle(early, Failure, SECOND), || breaker.settle(late, Failure, 2 * SECOND));
+        let tripped = changes.0.or(changes.1).unwrap();
         let after = breaker.snapshot(3 * SECOND);
         assert_eq!((1, 2, 1), (after.times_opened, after.counters.failed, after.counters.late));
-        after.elapsed_ns
+        (tripped.now_ns, after.elapsed_ns)
+    });
+}
+
+/// A thread that meets a spell only where its exchange fails books that spell, and not since an earlier one.
+#[test]
+fn a_spell_is_booked_from_its_own_beginning() {
+    check_all([SECOND, 2 * SECOND], || {
+        // OPEN from 0 to 1 s, and from 5 s to 6 s if the trip comes before the operator.
+        let breaker = Shared::open(rules(1, 1, 1));
+        breaker.command(ForceClose, SECOND);
+        let permit = breaker.admitted(5 * SECOND).0;
+        let other = breaker.clone();
+        both(move || other.settle(permit, Failure, 5 * SECOND), || breaker.command(Disable, 6 * SECOND));
+        breaker.snapshot(7 * SECOND).open_ns
     });
 }

@@ -114,7 +114,7 @@ fn work(breaker: &Breaker, clock: &AtomicU64, thread: u32, calls: u32) -> Deeds 
 /// Eight threads with every outcome: the counters are the sum of what the threads did, while nothing trips and while everything does.
 #[test]
 fn counters_are_exact_after_any_concurrency() {
-    const CALLS: u32 = 20_000;
+    const CALLS: u32 = 50_000;
     for failure_threshold in [NEVER_TRIPS, 2] {
         let (breaker, clock) = (Breaker::new(Rules::new(failure_threshold, 2, SECOND / 1_000)), AtomicU64::new(0));
         let deeds = together(8, |thread| work(&breaker, &clock, thread, CALLS));
