@@ -168,6 +168,7 @@ impl Block {
 
     /// The one compare-and-swap loop. Returns the word that it left, and the change of state where it made one. With a
     /// `generation`, an event of another one changes nothing.
+    #[inline(always)] // the event is known where it is called, and the word stays in registers
     fn apply(&self, rules: &Rules, generation: Option<Generation>, event: Event, now_ns: u64) -> (Word, Option<Change>) {
         let mut old = self.read();
         loop {
