@@ -87,7 +87,7 @@ def test_many_loops_leave_nothing(loop_kind: LoopKind) -> None:
 
     def job() -> None:
         with asyncio.Runner(loop_factory=loop_kind.make) as runner:
-            assert runner.run(breaker.call(two_steps)) == "done"  # type: ignore[arg-type]  # it is a coroutine to all but mypy
+            assert runner.run(breaker.call(two_steps)) == "done"
 
     def objects() -> int:
         for _ in range(30):
