@@ -94,9 +94,11 @@ lint: $(VENV)/.extra-dev $(VENV)/.native ## ruff, mypy, stubtest, import-linter,
 		cargo clippy --all-targets --features python -- -D warnings; \
 	else echo "SKIPPED: clippy is not on this machine"; fi
 
+# Loom wants optimised code; what the linker would add costs more time than it saves.
+WITHOUT_LTO := CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
 .PHONY: loom
 loom: ## every interleaving of the word, the permits and the leases, under loom
-	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test --release --test loom
+	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom $(WITHOUT_LTO) cargo test --release --test loom
 
 .PHONY: soak
 soak: $(VENV)/.extra-test $(VENV)/.native ## 20 million mixed calls: memory flat, counters exact (minutes)
