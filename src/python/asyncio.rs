@@ -20,6 +20,10 @@ pub struct Asyncio {
     loop_of: Py<PyString>,
     thread_of: Py<PyString>,
     cancelling: Py<PyString>,
+    /// The variables of the module `time`, and the `monotonic` that it came with.
+    time: Py<PyDict>,
+    monotonic: Option<Py<PyAny>>,
+    monotonic_name: Py<PyString>,
 }
 
 impl Asyncio {
@@ -40,15 +44,37 @@ impl Asyncio {
                 loop_of: PyString::intern(py, "_loop").unbind(),
                 thread_of: PyString::intern(py, "_thread_id").unbind(),
                 cancelling: PyString::intern(py, "cancelling").unbind(),
+                monotonic: Self::genuine_clock(py)?,
+                time: py.import("time")?.dict().unbind(),
+                monotonic_name: PyString::intern(py, "monotonic").unbind(),
             })
         })
+    }
+
+    /// `time.monotonic`, if it is the interpreter's own and reads the clock that we read.
+    fn genuine_clock(py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        let time = py.import("time")?;
+        let monotonic = time.getattr("monotonic")?;
+        let is_genuine = monotonic.getattr_opt("__self__")?.is_some_and(|owner| owner.is(&time));
+        let clock = time.call_method1("get_clock_info", ("monotonic",))?.getattr("implementation")?;
+        let is_ours = cfg!(unix) && clock.eq("clock_gettime(CLOCK_MONOTONIC)")?;
+        Ok((is_genuine && is_ours).then(|| monotonic.unbind()))
+    }
+
+    /// Whether a loop whose time is `time.monotonic()` can be asked by reading the clock: nobody has put another function there, as
+    /// tests do.
+    pub fn clock_is_genuine(&self, py: Python<'_>) -> bool {
+        let now = self.time.bind(py).get_item(&self.monotonic_name);
+        matches!((now, &self.monotonic), (Ok(Some(now)), Some(genuine)) if now.is(genuine))
     }
 
     /// The running loop and its current task, by the shortest way that is sure.
     pub fn running<'py>(&self, py: Python<'py>, yielded: Object) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
         if let Some(tasks) = &self.tasks {
             let tasks = tasks.bind(py);
-            if let Some(running) = self.loop_of_future(py, yielded)? {
+            if let Some(running) = self.loop_of_future(py, yielded)?
+                && self.is_mine(&running)?
+            {
                 let task = tasks.get_item(&running)?.ok_or_else(|| no_task(py))?;
                 return Ok((running, task));
             }
@@ -87,17 +113,23 @@ impl Asyncio {
             return Ok(None);
         }
         let Some((running, task)) = tasks.iter().next() else { return Ok(None) };
-        let Some(thread) = running.getattr_opt(&self.thread_of)? else { return Ok(None) };
+        Ok(self.is_mine(&running)?.then_some((running, task)))
+    }
+
+    /// Whether a loop is running in this thread. A future may be yielded that belongs to another one: the task will refuse it, but
+    /// only after us, and that loop's task is not ours to cancel.
+    fn is_mine(&self, running: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let Some(thread) = running.getattr_opt(&self.thread_of)? else { return Ok(false) };
         // SAFETY: no more than a question to the system, and a conversion of a live object; None, of a loop that stands still, is no
         // number, and the complaint about that is dropped.
-        let is_mine = unsafe {
+        unsafe {
             let thread = ffi::PyLong_AsUnsignedLong(thread.as_ptr());
             if !ffi::PyErr_Occurred().is_null() {
                 ffi::PyErr_Clear();
+                return Ok(false);
             }
-            thread == ffi::PyThread_get_thread_ident()
-        };
-        Ok(is_mine.then_some((running, task)))
+            Ok(thread == ffi::PyThread_get_thread_ident())
+        }
     }
 
     /// How often the task has been asked to cancel and has not uncancelled.

@@ -184,7 +184,10 @@ impl Breaker {
         // The configuration can hold user functions (`is_failure`), and those anything. It is immutable: a cycle through it
         // passes a mutable object, and that one the collector can clear.
         visit.call(&self.config)?;
-        visit.call(&self.judge.is_failure)
+        visit.call(&self.judge.is_failure)?;
+        // A second reference each to what the configuration holds: unseen, it would keep their cycles alive.
+        visit.call(&self.judge.ignore)?;
+        visit.call(&self.judge.record_only)
     }
 }
 

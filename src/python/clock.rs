@@ -52,10 +52,10 @@ impl Clock {
 /// breaker's own time (reset timeout, probe leases, elapsed times); the timeout of a running call belongs to its event loop.
 ///
 /// Args:
-///     start: The first reading, in seconds, 0 or more; default 0.0.
+///     start: The first reading, in seconds, 0 to 120,000,000; default 0.0.
 ///
 /// Raises:
-///     ValueError: ``start`` is negative, NaN or infinite.
+///     ValueError: ``start`` is out of range or NaN.
 ///     TypeError: ``start`` is no number.
 #[pyclass(frozen, module = "switchgear.testing")]
 pub struct ManualClock(AtomicU64);
@@ -71,14 +71,18 @@ impl ManualClock {
     /// Move the clock forward.
     ///
     /// Args:
-    ///     seconds: How far, a float, an int or a ``timedelta``; 0 or more.
+    ///     seconds: How far, a float, an int or a ``timedelta``; 0 or more, up to a reading of 120,000,000.
     ///
     /// Raises:
-    ///     ValueError: It is negative, NaN or infinite.
+    ///     ValueError: It is negative or NaN, or goes too far.
     ///     TypeError: It is no duration.
     fn advance(&self, seconds: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.0.fetch_add(duration_ns("seconds", seconds)?, Relaxed);
-        Ok(())
+        let step = duration_ns("seconds", seconds)?;
+        let move_on = |now: u64| now.checked_add(step).filter(|now| *now <= LATEST_NS);
+        match self.0.fetch_update(Relaxed, Relaxed, move_on) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(PyValueError::new_err(format!("seconds must leave the clock at 120,000,000 or less, not {}", seconds.repr()?))),
+        }
     }
 
     /// Return the reading in seconds.
@@ -97,18 +101,22 @@ impl ManualClock {
     }
 }
 
+/// The latest reading, in seconds: 3.8 years, after which a deadline ten years off is still one that the core can hold.
+const LATEST: f64 = 120_000_000.0;
+const LATEST_NS: u64 = 120_000_000 * 1_000_000_000;
+
 /// Nanoseconds of a duration as people write it; the error names the argument.
 fn duration_ns(name: &str, value: &Bound<'_, PyAny>) -> PyResult<u64> {
     let seconds = if value.is_instance_of::<PyDelta>() {
         value.call_method0("total_seconds")?.extract()?
     } else if (value.is_instance_of::<PyFloat>() || value.is_instance_of::<PyInt>()) && !value.is_instance_of::<PyBool>() {
-        value.extract::<f64>()?
+        // An int past every float is past every clock, too.
+        value.extract::<f64>().unwrap_or(f64::INFINITY)
     } else {
         return Err(PyTypeError::new_err(format!("{name} must be a number of seconds or a timedelta, not {}", value.get_type().name()?)));
     };
-    // Past this a sum of readings could wrap.
-    if !(0.0..=1e9).contains(&seconds) {
-        return Err(PyValueError::new_err(format!("{name} must be from 0 to 1,000,000,000 seconds, not {}", value.repr()?)));
+    if !(0.0..=LATEST).contains(&seconds) {
+        return Err(PyValueError::new_err(format!("{name} must be from 0 to 120,000,000 seconds, not {}", value.repr()?)));
     }
     #[allow(clippy::cast_sign_loss, clippy::cast_possible_truncation)] // checked just above
     Ok((seconds * 1e9).round_ties_even() as u64)

@@ -20,6 +20,7 @@ use super::breaker::Breaker;
 use super::call::{self, Given};
 use super::class::{make_class, member, method, slot};
 use super::operation::{self, Kind};
+use super::trash;
 use super::verdict;
 use crate::breaker::{Outcome, Permit};
 
@@ -93,6 +94,19 @@ unsafe extern "C" fn call_function(this: Object, arguments: *const Object, flags
     })
 }
 
+/// As `call_function`, of a function that is guarded itself: nothing but this counts how deep such a chain goes.
+unsafe extern "C" fn call_guarded(this: Object, arguments: *const Object, flags: usize, names: Object) -> Object {
+    // SAFETY: as in `call_function`; what was entered is left.
+    unsafe {
+        if ffi::Py_EnterRecursiveCall(c" while calling a guarded function".as_ptr()) != 0 {
+            return null_mut();
+        }
+        let result = call_function(this, arguments, flags, names);
+        ffi::Py_LeaveRecursiveCall();
+        result
+    }
+}
+
 unsafe extern "C" fn call_coroutine_function(this: Object, arguments: *const Object, flags: usize, names: Object) -> Object {
     boundary::enter(null_mut(), |py| {
         let guarded: *mut Guarded = this.cast();
@@ -126,7 +140,12 @@ unsafe extern "C" fn new(class: *mut ffi::PyTypeObject, arguments: Object, keywo
                 let allocate = (*class).tp_alloc.expect("a class made by PyType_FromSpec has an allocator");
                 let guarded: *mut Guarded = allocate(class, 0).cast();
                 if !guarded.is_null() {
-                    (*guarded).vectorcall = if is_async { call_coroutine_function } else { call_function };
+                    let is_guarded = is_guarded(ffi::Py_TYPE(function.as_ptr()));
+                    (*guarded).vectorcall = match (is_async, is_guarded) {
+                        (true, _) => call_coroutine_function,
+                        (false, true) => call_guarded,
+                        (false, false) => call_function,
+                    };
                     (*guarded).breaker = breaker.into_ptr();
                     (*guarded).function = function.into_ptr();
                 }
@@ -134,6 +153,11 @@ unsafe extern "C" fn new(class: *mut ffi::PyTypeObject, arguments: Object, keywo
             },
         }
     })
+}
+
+/// Whether this is one of our two classes.
+fn is_guarded(class: *mut ffi::PyTypeObject) -> bool {
+    [&BOUND, &UNBOUND].iter().any(|ours| ours.load(Relaxed) == class)
 }
 
 /// A bound method has its `self` already, and keeps it.
@@ -218,10 +242,17 @@ unsafe extern "C" fn clear(this: Object) -> c_int {
 }
 
 unsafe extern "C" fn dealloc(this: Object) {
+    // SAFETY: the last reference is gone.
+    unsafe {
+        ffi::PyObject_GC_UnTrack(this.cast());
+        trash::end(this, end);
+    }
+}
+
+unsafe fn end(this: Object) {
     let guarded: *mut Guarded = this.cast();
     // SAFETY: the last reference is gone; the object owns its fields.
     unsafe {
-        ffi::PyObject_GC_UnTrack(this.cast());
         if !(*guarded).weak_references.is_null() {
             ffi::PyObject_ClearWeakRefs(this);
         }
@@ -284,8 +315,13 @@ pub fn class(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     let last = slots.len() - 2;
     slots[last] = slot(ffi::Py_tp_descr_get, bind as *mut c_void);
     let flags = flags | ffi::Py_TPFLAGS_METHOD_DESCRIPTOR;
-    make_class(py, c"switchgear._native.GuardedFunction", size_of::<Guarded>(), flags, &mut slots)
+    let bound = make_class(py, c"switchgear._native.GuardedFunction", size_of::<Guarded>(), flags, &mut slots)?;
+    BOUND.store(bound.as_ptr().cast(), Relaxed);
+    Ok(bound)
 }
+
+/// The class of those that bind. The module owns it.
+static BOUND: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(null_mut());
 
 /// The class of those that do not bind. Owned, for ever.
 static UNBOUND: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(null_mut());

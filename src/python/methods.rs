@@ -67,8 +67,9 @@ unsafe extern "C" fn call_sync(this: Object, arguments: *const Object, count: ff
             if ffi::PyCallable_Check(operation) == 0 {
                 return refuse_type(py, "call_sync", "a callable", operation);
             }
-            // The place before the operation's arguments is our own operation's: free to be used while it runs.
-            let flags = (count.cast_unsigned() - 1) | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET;
+            // No PY_VECTORCALL_ARGUMENTS_OFFSET: the place before the first argument is not ours to lend. It may lie in a tuple that
+            // others read (`call_sync(*t)`, functools.partial), and the callee would leave its `self` there while it runs.
+            let flags = count.cast_unsigned() - 1;
             guarded::run(py, this, operation, arguments.add(1), flags, names, |py, permit, result| {
                 operation::refuse_awaitable(py, result);
                 verdict::settle_raised(py, this, permit, Some(crate::breaker::Outcome::Ignored));

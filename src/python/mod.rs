@@ -22,8 +22,10 @@ mod methods;
 mod operation;
 mod permit;
 mod timer;
+mod trash;
 mod verdict;
 
+use pyo3::exceptions::PyImportError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -33,6 +35,14 @@ type Object = *mut ffi::PyObject;
 
 #[pymodule(gil_used = false)]
 fn _native(py: Python<'_>, module: &Bound<'_, PyModule>) -> PyResult<()> {
+    // SAFETY: attached.
+    let interpreter = unsafe { ffi::PyInterpreterState_GetID(ffi::PyInterpreterState_Get()) };
+    if interpreter != 0 {
+        // Classes, known objects and kept memory are the process's, and `attached` asks for the main interpreter's thread state.
+        return Err(PyImportError::new_err(
+            "switchgear._native works in the main interpreter only; a sub-interpreter needs SWITCHGEAR_BACKEND=pure",
+        ));
+    }
     known::load(py)?;
     module.add_class::<breaker::Breaker>()?;
     module.add_class::<permit::Permit>()?;

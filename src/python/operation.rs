@@ -110,6 +110,13 @@ pub fn refuse_awaitable(py: Python<'_>, object: Object) {
     });
 }
 
+/// Close a coroutine that nobody has begun, since nobody will. One that somebody is running is theirs.
+pub fn discard(py: Python<'_>, object: Object) {
+    if check_fresh(py, object).is_ok() {
+        close_coroutine(py, object);
+    }
+}
+
 /// Close a coroutine that will not run. Futures and tasks run by themselves and are left alone.
 pub fn close_coroutine(py: Python<'_>, object: Object) {
     // SAFETY: `object` is a live object.
@@ -153,10 +160,14 @@ pub unsafe fn iterator(py: Python<'_>, object: Object) -> Object {
     }
 }
 
-/// An error if a coroutine has run before, and so cannot be run as a call of its own.
+/// An error if a coroutine, or a call of ours, has run before, and so cannot be run as a call of its own.
 pub fn check_fresh(py: Python<'_>, object: Object) -> PyResult<()> {
-    // SAFETY: `object` is a live object.
+    let spent = || unprotected(py, "cannot call through a coroutine that was already awaited");
+    // SAFETY: `object` is a live object, and a call of ours if it has that class.
     let object = unsafe {
+        if ffi::Py_TYPE(object) == super::call::class_ptr() {
+            return if super::call::is_fresh(object) { Ok(()) } else { Err(spent()) };
+        }
         if ffi::Py_TYPE(object) != &raw mut ffi::PyCoro_Type {
             return Ok(());
         }
@@ -164,7 +175,7 @@ pub fn check_fresh(py: Python<'_>, object: Object) -> PyResult<()> {
     };
     let started = object.getattr("cr_running")?.is_truthy()? || object.getattr("cr_suspended")?.is_truthy()?;
     if started || object.getattr("cr_frame")?.is_none() {
-        return Err(unprotected(py, "cannot call through a coroutine that was already awaited"));
+        return Err(spent());
     }
     Ok(())
 }

@@ -195,7 +195,7 @@ unsafe fn uncancel(py: Python<'_>, alarm: *mut Alarm) -> Ended {
 #[pyclass(frozen, weakref, module = "switchgear._native")]
 struct Queue {
     running: Py<PyAny>,
-    /// `loop.time`; `None` where that is asyncio's own, which reads the clock that we read, at five times the price.
+    /// `loop.time`; `None` where that is asyncio's own, which reads the clock that we can read, at five times the price.
     time: Option<Py<PyAny>>,
     duration: u64,
     line: Mutex<Line>,
@@ -317,22 +317,20 @@ impl Queue {
         Ok(queue)
     }
 
-    /// How to ask the loop for its time, where that is not simply the monotonic clock.
+    /// `loop.time`, where that is not asyncio's own.
     fn clock_of(running: &Bound<'_, PyAny>) -> PyResult<Option<Py<PyAny>>> {
-        let py = running.py();
         let time = running.getattr("time")?;
-        let stock = py.import("asyncio")?.getattr("BaseEventLoop")?.getattr("time")?;
+        let stock = running.py().import("asyncio")?.getattr("BaseEventLoop")?.getattr("time")?;
         let is_stock = time.getattr_opt("__func__")?.is_some_and(|function| function.is(&stock));
-        let clock = py.import("time")?.call_method1("get_clock_info", ("monotonic",))?.getattr("implementation")?;
-        let is_ours = cfg!(unix) && clock.eq("clock_gettime(CLOCK_MONOTONIC)")?;
-        Ok((!(is_stock && is_ours)).then(|| time.unbind()))
+        Ok((!is_stock).then(|| time.unbind()))
     }
 
     /// The loop's time, in seconds.
     #[allow(clippy::cast_precision_loss)] // as `time.monotonic` does
     fn now(&self, py: Python<'_>) -> PyResult<f64> {
         match &self.time {
-            None => Ok(monotonic_ns() as f64 * 1e-9),
+            None if Asyncio::get(py)?.clock_is_genuine(py) => Ok(monotonic_ns() as f64 * 1e-9),
+            None => self.running.bind(py).call_method0("time")?.extract(),
             Some(time) => time.bind(py).call0()?.extract(),
         }
     }

@@ -182,9 +182,10 @@ fn announce_raised(py: Python<'_>, this: Object, change: Change, outcome: Outcom
             Outcome::Timeout => describe_timeout(&this),
             _ => describe_failure(py, Some(error.value(py))),
         };
+        // Announced also where the description was interrupted: the state has changed.
         let described = describe(&this, change, failure);
-        let announced = described.and_then(|()| announce(&this, change));
-        boundary::raise(py, announced.err().unwrap_or(error));
+        let announced = announce(&this, change);
+        boundary::raise(py, described.and(announced).err().unwrap_or(error));
     });
 }
 
@@ -201,8 +202,9 @@ pub fn settle<'py>(
     match breaker.core.settle(permit, outcome, || breaker.now_ns()) {
         None => Ok(()),
         Some(change) => {
-            describe(&object, change, failure)?;
-            announce(&object, change)
+            let described = describe(&object, change, failure);
+            let announced = announce(&object, change);
+            described.and(announced)
         }
     }
 }

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from datetime import timedelta
 
-_LIMIT: Final = 1_000_000_000
+# 3.8 years, after which a deadline ten years off is still one that the native core can hold.
+_LIMIT: Final = 120_000_000
 
 
 class ManualClock:
@@ -16,7 +17,7 @@ class ManualClock:
     the leases of probes, time spent OPEN), not the event loop's: the ``timeout`` of a call follows the loop.
 
     Args:
-        start: What the clock shows at first, in seconds; 0 to 1,000,000,000, default 0.0.
+        start: What the clock shows at first, in seconds; 0 to 120,000,000, default 0.0.
 
     Raises:
         TypeError: The start is no number.
@@ -33,7 +34,7 @@ class ManualClock:
         """Move the clock forward.
 
         Args:
-            seconds: By how much, as a number or a ``timedelta``; 0 to 1,000,000,000.
+            seconds: By how much, as a number or a ``timedelta``; 0 or more, up to a reading of 120,000,000.
 
         Raises:
             TypeError: It is neither a number nor a ``timedelta``.
@@ -41,6 +42,8 @@ class ManualClock:
         """
         step = _nanoseconds("seconds", seconds)
         with self._lock:
+            if self._now_ns + step > _LIMIT * 1_000_000_000:
+                raise ValueError(f"seconds must leave the clock at {_LIMIT:,} or less, not {seconds!r}")
             self._now_ns += step
 
     def now(self) -> float:

@@ -121,7 +121,7 @@ impl Arguments {
                 ffi::Py_DECREF(*place.add(index));
             }
             if !spilled.is_null() {
-                drop(Vec::from_raw_parts(spilled, 0, kept + 1));
+                drop(Box::from_raw(std::ptr::slice_from_raw_parts_mut(spilled.cast::<MaybeUninit<Object>>(), kept + 1)));
             }
             ffi::Py_XDECREF(names);
         }
@@ -137,9 +137,9 @@ impl Arguments {
     }
 }
 
-/// Room on the heap for `kept` arguments and the free place before them; `forget` gives it back with the same capacity.
+/// Room on the heap for `kept` arguments and the free place before them; `forget` gives it back.
 #[cold]
 fn spill(kept: usize) -> *mut Object {
-    let mut places = std::mem::ManuallyDrop::new(Vec::<Object>::with_capacity(kept + 1));
-    places.as_mut_ptr()
+    let places: Box<[MaybeUninit<Object>]> = Box::new_uninit_slice(kept + 1);
+    Box::into_raw(places).cast()
 }

@@ -145,9 +145,33 @@ impl Call {
     #[inline(always)]
     unsafe fn drive(py: Python<'_>, call: *mut Self, value: Object) -> Step {
         let mut result = null_mut();
+        // SAFETY: `target` is live while the phase is `Running`.
+        if unsafe { ffi::Py_TYPE((*call).target) == super::class_ptr() } {
+            // SAFETY: as above.
+            return unsafe { Self::drive_call(py, call, value) };
+        }
         // SAFETY: as in `send`; the phase is `Running`, so nobody else drives or drops `target` meanwhile.
         unsafe {
             match ffi::PyIter_Send((*call).target, value, &raw mut result) {
+                ffi::PySendResult::PYGEN_RETURN => Self::leave_with(py, call, result),
+                ffi::PySendResult::PYGEN_NEXT => Self::suspend(py, call, result),
+                ffi::PySendResult::PYGEN_ERROR => Self::leave_raised(py, call),
+            }
+        }
+    }
+
+    /// Send `value` into an operation that is a call itself: nothing but this counts how deep such a chain goes.
+    #[cold]
+    unsafe fn drive_call(py: Python<'_>, call: *mut Self, value: Object) -> Step {
+        let mut result = null_mut();
+        // SAFETY: as in `drive`.
+        unsafe {
+            if ffi::Py_EnterRecursiveCall(c" while driving a call of a call".as_ptr()) != 0 {
+                return Self::leave_settled(py, call, Outcome::Ignored);
+            }
+            let sent = ffi::PyIter_Send((*call).target, value, &raw mut result);
+            ffi::Py_LeaveRecursiveCall();
+            match sent {
                 ffi::PySendResult::PYGEN_RETURN => Self::leave_with(py, call, result),
                 ffi::PySendResult::PYGEN_NEXT => Self::suspend(py, call, result),
                 ffi::PySendResult::PYGEN_ERROR => Self::leave_raised(py, call),
@@ -176,7 +200,7 @@ impl Call {
     }
 
     /// A `StopIteration` cannot pass through an awaitable: it would look like a return (PEP 479).
-    unsafe fn no_stop_iteration(py: Python<'_>) {
+    pub(super) unsafe fn no_stop_iteration(py: Python<'_>) {
         // SAFETY: an exception is set.
         if unsafe { ffi::PyErr_ExceptionMatches(ffi::PyExc_StopIteration) } == 0 {
             return;

@@ -131,7 +131,7 @@ impl Call {
             if fresh == Phase::Awaitable {
                 boundary::attached(|| {
                     let error = PyErr::take(py);
-                    operation::close_coroutine(py, (*call).target);
+                    operation::discard(py, (*call).target);
                     if let Some(error) = error {
                         boundary::raise(py, error);
                     }

@@ -142,6 +142,15 @@ pub unsafe fn of_step(py: Python<'_>, breaker: Object, awaitable: Object, holder
     }
 }
 
+/// Whether a call has not been driven yet.
+///
+/// # Safety
+/// `call` is a live call.
+pub unsafe fn is_fresh(call: Object) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { matches!((*call.cast::<Call>()).phase, Phase::Callable | Phase::Awaitable) }
+}
+
 impl Call {
     /// Make a call; see the functions above.
     #[inline(always)]
@@ -164,7 +173,8 @@ impl Call {
             addr_of_mut!((*call).admission).write(admission);
             addr_of_mut!((*call).alarm).write(Alarm::new());
             let arguments_can_form_cycle = Arguments::write(addr_of_mut!((*call).arguments), given);
-            if arguments_can_form_cycle || !is_plain_function(target) {
+            let breaker_has_dict = (*ffi::Py_TYPE(breaker)).tp_dictoffset != 0;
+            if breaker_has_dict || arguments_can_form_cycle || !is_plain_function(target) {
                 Self::track(call);
             }
             call

@@ -29,7 +29,7 @@ fn getter(name: &'static CStr, get: ffi::getter) -> ffi::PyGetSetDef {
 }
 
 /// The attribute of the operation, or of the coroutine that it gave, that the getter is named for.
-unsafe fn of_target<'py>(py: Python<'py>, this: Object, closure: *mut c_void) -> Option<Bound<'py, PyAny>> {
+unsafe fn of_target(py: Python<'_>, this: Object, closure: *mut c_void) -> Option<Bound<'_, PyAny>> {
     // SAFETY: the interpreter passes a live call, whose target is live or null, and the closure that `getter` set: a literal.
     unsafe {
         let target = (*this.cast::<Call>()).target;

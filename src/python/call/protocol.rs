@@ -17,7 +17,7 @@ use super::{Admission, Call, Phase, Step, memory, names, stop};
 use crate::python::class::{make_class, method, slot};
 use crate::python::known::known;
 use crate::python::verdict::breaker_of;
-use crate::python::{Object, boundary, operation, timer};
+use crate::python::{Object, boundary, operation, timer, trash};
 
 unsafe extern "C" fn am_await(this: Object) -> Object {
     // SAFETY: the interpreter passes a live object.
@@ -32,7 +32,10 @@ unsafe extern "C" fn am_send(this: Object, value: Object, result: *mut Object) -
             let (status, object) = match Call::send(py, this.cast(), value) {
                 Step::Returned(object) => (ffi::PySendResult::PYGEN_RETURN, object),
                 Step::Yielded(object) => (ffi::PySendResult::PYGEN_NEXT, object),
-                Step::Raised => (ffi::PySendResult::PYGEN_ERROR, null_mut()),
+                Step::Raised => {
+                    Call::no_stop_iteration(py);
+                    (ffi::PySendResult::PYGEN_ERROR, null_mut())
+                }
             };
             *result = object;
             status
@@ -61,7 +64,10 @@ unsafe fn hand_out(py: Python<'_>, step: Step, raise: unsafe fn(Python<'_>, Obje
     unsafe {
         match step {
             Step::Yielded(object) => object,
-            Step::Raised => null_mut(),
+            Step::Raised => {
+                Call::no_stop_iteration(py);
+                null_mut()
+            }
             Step::Returned(value) => {
                 raise(py, value);
                 ffi::Py_DECREF(value);
@@ -167,7 +173,7 @@ unsafe extern "C" fn close(this: Object, _: Object) -> Object {
                 Phase::Done => (*call).phase = Phase::Done,
                 Phase::Callable => Call::abandon(py, call),
                 Phase::Awaitable => {
-                    operation::close_coroutine(py, (*call).target);
+                    operation::discard(py, (*call).target);
                     Call::abandon(py, call);
                 }
                 Phase::Suspended => {
@@ -233,11 +239,29 @@ unsafe extern "C" fn dealloc(this: Object) {
     // SAFETY: the last reference is gone, so nobody else has the object.
     unsafe {
         if (*call).tracked {
+            (*call).tracked = false;
             ffi::PyObject_GC_UnTrack(this.cast());
         }
-        if (*call).phase != Phase::Done {
-            boundary::enter_cold((), |py| end_unfinished(py, call));
-        }
+        if (*call).phase == Phase::Done { free(this) } else { trash::end(this, end) }
+    }
+}
+
+/// The end of a call that holds an operation.
+unsafe fn end(this: Object) {
+    boundary::enter_cold((), |py| {
+        // SAFETY: as in `dealloc`.
+        unsafe { end_unfinished(py, this.cast()) };
+    });
+    // SAFETY: as in `dealloc`.
+    unsafe { free(this) };
+}
+
+/// The end of a call that holds nothing any more but its breaker.
+#[inline(always)]
+unsafe fn free(this: Object) {
+    let call: *mut Call = this.cast();
+    // SAFETY: as in `dealloc`.
+    unsafe {
         let (breaker, holder) = ((*call).breaker, (*call).holder);
         let class = ffi::Py_TYPE(this);
         memory::release(call);
@@ -263,7 +287,7 @@ unsafe fn end_unfinished(py: Python<'_>, call: *mut Call) {
                 error.write_unraisable(py, None);
             }
             if (*call).phase == Phase::Awaitable {
-                operation::close_coroutine(py, (*call).target);
+                operation::discard(py, (*call).target);
             }
         }
         Call::abandon(py, call);
