@@ -1,5 +1,6 @@
 """The public breaker: the backend's base plus everything that is not on the path of a call."""
 
+import sys
 import time
 from collections.abc import Callable
 from threading import Lock
@@ -199,7 +200,11 @@ class CircuitBreaker(_compat.Breaker):
             last_failure=self.last_failure,
             retry_after=retry_after,
         )
-        log_transition(event)
+        try:
+            log_transition(event)
+        except Exception as error:
+            # A filter of the logger's owner; what it raises is no answer to anybody's call.
+            sys.excepthook(type(error), error, error.__traceback__)
         for listeners in (self._listeners, self._shared_listeners):
             if listeners is not None:
                 listeners.notify(event)

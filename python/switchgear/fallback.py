@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from switchgear.errors import CircuitBreakerError, UnprotectedError
-from switchgear.protect import is_coroutine_function, is_generator_function, protect
+from switchgear.protect import bound_alike, is_coroutine_function, is_generator_function, protect
 
 if TYPE_CHECKING:
     from switchgear._compat import Breaker
@@ -106,7 +106,7 @@ class FallbackView:
         if is_generator_function(function):
             raise TypeError(f"cannot answer for {function!r}: a generator that fails midway has no fallback")
         shell = self._async_shell(function) if is_coroutine_function(function) else self._sync_shell(function)
-        return functools.update_wrapper(shell, function)
+        return bound_alike(function, functools.update_wrapper(shell, function))
 
     def _async_shell(self, function: Any) -> Callable[..., Coroutine[Any, Any, Any]]:
         async def shell(*args: Any, **kwargs: Any) -> Any:

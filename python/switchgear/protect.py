@@ -30,14 +30,17 @@ def protect(breaker: "Breaker", function: Any) -> Any:
     if isinstance(function, type) or not callable(function):
         raise TypeError(f"cannot protect {function!r}: neither a function nor a callable object")
     code = getattr(function, "__code__", None)
+    if isinstance(function, MethodType) and code in (_CONTEXTMANAGER_CODE, _ASYNCCONTEXTMANAGER_CODE):
+        # Its __wrapped__ is the plain function's, which has not been given a self.
+        return MethodType(protect(breaker, function.__func__), function.__self__)
     if code is _CONTEXTMANAGER_CODE:
         return contextlib.contextmanager(_generator_shell(breaker, function.__wrapped__))
     if code is _ASYNCCONTEXTMANAGER_CODE:
         return contextlib.asynccontextmanager(_async_generator_shell(breaker, function.__wrapped__))
     if _is(inspect.isgeneratorfunction, function):
-        return _generator_shell(breaker, function)
+        return bound_alike(function, _generator_shell(breaker, function))
     if _is(inspect.isasyncgenfunction, function):
-        return _async_generator_shell(breaker, function)
+        return bound_alike(function, _async_generator_shell(breaker, function))
     return _guarded(breaker, function, is_async=is_coroutine_function(function))
 
 
@@ -48,6 +51,12 @@ def is_coroutine_function(function: Any) -> bool:
     asyncio = sys.modules.get("asyncio")
     # Below 3.12 only asyncio knows the marker of functions that merely behave like coroutine functions.
     return sys.version_info < (3, 12) and asyncio is not None and bool(asyncio.iscoroutinefunction(function))
+
+
+def bound_alike(function: Any, shell: Any) -> Any:
+    """Return a shell that binds as an attribute of a class only if what it stands for does."""
+    binds = hasattr(type(function), "__get__") and not isinstance(function, MethodType)
+    return shell if binds else staticmethod(shell)
 
 
 def is_generator_function(function: Any) -> bool:
