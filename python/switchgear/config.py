@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeAlias, TypeVar, dataclass_transform
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -26,6 +26,16 @@ _FIELDS: Final = (
 
 
 # No dataclass: importing that module and making one class is a third of what `import switchgear` may take.
+C = TypeVar("C", bound=type)
+
+
+@dataclass_transform(frozen_default=True)
+def _frozen(cls: C) -> C:
+    # For type checkers alone: they find an assignment to a field, which __setattr__ refuses when it is run.
+    return cls
+
+
+@_frozen
 class CircuitBreakerConfig:
     """Say when a breaker trips, how it recovers and what it counts.
 
