@@ -5,7 +5,7 @@ import gc
 
 import pytest
 
-from timeouts.operations import forever, two_steps
+from timeouts.operations import Boom, forever, two_steps
 from timeouts.sides import LATER, NEVER, SOON, TIMEOUT, Compare, Counts, Side
 
 EXPIRED = Counts(failed=1, timed_out=1)
@@ -123,6 +123,22 @@ def test_one_tick_and_swallowed(compare: Compare, user_first: bool) -> None:
         await side.cancel_and_expire(operation, user_first=user_first)
 
     compare(scenario, (("returned", "swallowed"), 1), counts=EXPIRED)
+
+
+@pytest.mark.parametrize("user_first", [True, False])
+def test_one_tick_and_translated(compare: Compare, user_first: bool) -> None:
+    """An operation that answers an expiry and a cancellation of one tick with an exception gives that, timed out."""
+
+    async def scenario(side: Side) -> None:
+        async def operation() -> None:
+            try:
+                await forever()
+            except asyncio.CancelledError:
+                raise Boom from None
+
+        await side.cancel_and_expire(operation, user_first=user_first)
+
+    compare(scenario, (("raised Boom",), 1), counts=EXPIRED)
 
 
 def test_cancelled_while_it_cleans_up_after_the_expiry(compare: Compare) -> None:

@@ -124,7 +124,7 @@ def test_calls_that_leave_from_the_middle() -> None:
 
 def test_timeouts_of_several_durations() -> None:
     """Limits of several durations on one loop do not hear of each other."""
-    durations = (0.5, 30.0, 7.25, 7.250000001, 0.001, 3600.0)
+    durations = (0.5, 30.0, 7.250000001, 7.25, 0.001, 3600.0)
 
     async def main(loop: VirtualLoop) -> None:
         breakers = [limited_to(duration) for duration in durations for _ in range(3)]
