@@ -67,47 +67,37 @@ fn is_generator_manager(py: Python<'_>, object: Object) -> bool {
     classes.is_some_and(|classes| classes.iter().any(is_one))
 }
 
-/// Refuse an [`Kind::Unprotected`] result, which is owned: let go of it and raise `TypeError`.
+/// Refuse a [`Kind::Unprotected`] result, which is owned: let go of it and raise `UnprotectedError`.
 pub fn refuse_unprotected(py: Python<'_>, object: Object) {
+    refuse(py, object, |class| {
+        format!(
+            "a call cannot protect a {class}, which does its work later: decorate its function with the breaker, or enter guard() inside it"
+        )
+    });
+}
+
+/// Refuse an awaitable, which is owned, where nothing will await it: let go of it and raise `UnprotectedError`. A coroutine is
+/// closed, so that it does not complain as well.
+pub fn refuse_awaitable(py: Python<'_>, object: Object) {
+    boundary::attached(|| discard(py, object));
+    refuse(py, object, |class| {
+        format!("call_sync got an operation that returns a {class}, which has to be awaited; use `await breaker.call(...)`")
+    });
+}
+
+fn refuse(py: Python<'_>, object: Object, text: impl FnOnce(String) -> String) {
     boundary::attached(|| {
         // SAFETY: `object` is a live object, and the reference is ours.
         let object = unsafe { Bound::from_owned_ptr(py, object) };
         let class = class_name(&object);
         drop(object);
-        boundary::raise(
-            py,
-            unprotected(
-                py,
-                format!(
-                    "a call cannot protect its result, of type {class}, which does its work later: decorate its function with the breaker, or enter guard() inside it"
-                ),
-            ),
-        );
+        boundary::raise(py, unprotected(py, text(class)));
     });
 }
 
 /// The name of an object's class, for messages.
 pub fn class_name(object: &Bound<'_, PyAny>) -> String {
     object.get_type().name().map_or_else(|_| String::from("?"), |name| name.to_string())
-}
-
-/// Refuse an awaitable where nothing will await it: let go of it and raise `TypeError`. A coroutine is closed, so that it does not
-/// complain as well.
-pub fn refuse_awaitable(py: Python<'_>, object: Object) {
-    boundary::attached(|| {
-        close_coroutine(py, object);
-        // SAFETY: `object` is a live object, and the reference is ours.
-        let object = unsafe { Bound::from_owned_ptr(py, object) };
-        let class = class_name(&object);
-        drop(object);
-        boundary::raise(
-            py,
-            unprotected(
-                py,
-                format!("call_sync got an operation that returns a {class}, which has to be awaited; use `await breaker.call(...)`"),
-            ),
-        );
-    });
 }
 
 /// Close a coroutine that nobody has begun, since nobody will. One that somebody is running is theirs.
@@ -117,13 +107,12 @@ pub fn discard(py: Python<'_>, object: Object) {
     }
 }
 
-/// Close a coroutine that will not run. Futures and tasks run by themselves and are left alone.
+/// Close a coroutine, or a call of ours. Futures and tasks run by themselves and are left alone; a generator needs no closing.
 pub fn close_coroutine(py: Python<'_>, object: Object) {
     // SAFETY: `object` is a live object.
     unsafe {
         let class = ffi::Py_TYPE(object);
-        let ours = class == super::call::class_ptr();
-        if !(ours || class == &raw mut ffi::PyCoro_Type || class == &raw mut ffi::PyGen_Type) {
+        if class != super::call::class_ptr() && class != &raw mut ffi::PyCoro_Type {
             return;
         }
         let object = Borrowed::from_ptr(py, object);

@@ -34,7 +34,13 @@ pub fn admit(py: Python<'_>, this: Object) -> Option<Permit> {
 #[cold]
 #[inline(never)]
 fn ask_or_raise(py: Python<'_>, this: Object) -> Option<Permit> {
-    ask(py, this).map_err(|rejected| rejected.map(|rejected| raise_open(py, this, rejected))).ok()
+    match ask(py, this) {
+        Ok(permit) => return Some(permit),
+        Err(Some(rejected)) => raise_open(py, this, rejected),
+        // A listener's exception is set already.
+        Err(None) => {}
+    }
+    None
 }
 
 /// Ask to make a call, where a rejection is no exception. `None` without an exception set: rejected.

@@ -62,6 +62,25 @@ def test_a_coroutine_that_somebody_runs_survives_an_unstarted_call_of_it() -> No
     assert "landed" == run(main())
 
 
+def test_call_sync_refuses_a_coroutine_that_somebody_runs_and_leaves_it_running() -> None:
+    """What cannot be awaited here is refused, and closed only if nobody has begun it."""
+
+    async def main() -> str:
+        async def flight() -> str:
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            return "landed"
+
+        coroutine = flight()
+        task = asyncio.ensure_future(coroutine)
+        await asyncio.sleep(0)
+        with pytest.raises(TypeError):
+            CircuitBreaker("x").call_sync(lambda: coroutine)
+        return await task
+
+    assert "landed" == run(main())
+
+
 def test_a_patched_monotonic_clock_is_followed() -> None:
     """Whoever patches time.monotonic moves the loop's time, and the timeout with it."""
     ahead = time.monotonic() + 1_000_000

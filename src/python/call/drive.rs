@@ -145,32 +145,12 @@ impl Call {
     #[inline(always)]
     unsafe fn drive(py: Python<'_>, call: *mut Self, value: Object) -> Step {
         let mut result = null_mut();
-        // SAFETY: `target` is live while the phase is `Running`.
-        if unsafe { ffi::Py_TYPE((*call).target) == super::class_ptr() } {
-            // SAFETY: as above.
-            return unsafe { Self::drive_call(py, call, value) };
-        }
         // SAFETY: as in `send`; the phase is `Running`, so nobody else drives or drops `target` meanwhile.
         unsafe {
-            match ffi::PyIter_Send((*call).target, value, &raw mut result) {
-                ffi::PySendResult::PYGEN_RETURN => Self::leave_with(py, call, result),
-                ffi::PySendResult::PYGEN_NEXT => Self::suspend(py, call, result),
-                ffi::PySendResult::PYGEN_ERROR => Self::leave_raised(py, call),
-            }
-        }
-    }
-
-    /// Send `value` into an operation that is a call itself: nothing but this counts how deep such a chain goes.
-    #[cold]
-    unsafe fn drive_call(py: Python<'_>, call: *mut Self, value: Object) -> Step {
-        let mut result = null_mut();
-        // SAFETY: as in `drive`.
-        unsafe {
-            if ffi::Py_EnterRecursiveCall(c" while driving a call of a call".as_ptr()) != 0 {
-                return Self::leave_settled(py, call, Outcome::Ignored);
-            }
-            let sent = ffi::PyIter_Send((*call).target, value, &raw mut result);
-            ffi::Py_LeaveRecursiveCall();
+            let target = (*call).target;
+            let is_call = ffi::Py_TYPE(target) == super::class_ptr();
+            let sent =
+                if is_call { send_into_call(target, value, &raw mut result) } else { ffi::PyIter_Send(target, value, &raw mut result) };
             match sent {
                 ffi::PySendResult::PYGEN_RETURN => Self::leave_with(py, call, result),
                 ffi::PySendResult::PYGEN_NEXT => Self::suspend(py, call, result),
@@ -211,5 +191,19 @@ impl Call {
             error.set_cause(py, cause);
             boundary::raise(py, error);
         });
+    }
+}
+
+/// Send `value` into an operation that is a call itself: nothing but this counts how deep such a chain goes.
+#[cold]
+unsafe fn send_into_call(target: Object, value: Object, result: *mut Object) -> ffi::PySendResult {
+    // SAFETY: the caller holds `target`; what was entered is left.
+    unsafe {
+        if ffi::Py_EnterRecursiveCall(c" while driving a call of a call".as_ptr()) != 0 {
+            return ffi::PySendResult::PYGEN_ERROR;
+        }
+        let sent = ffi::PyIter_Send(target, value, result);
+        ffi::Py_LeaveRecursiveCall();
+        sent
     }
 }

@@ -87,7 +87,9 @@ mod kept {
         // SAFETY: as above.
         unsafe {
             if kept.is_null() {
-            } else if !is_untouched(kept) {
+                return;
+            }
+            if !is_untouched(kept) {
                 // Somebody drove a call by hand and has the exception, or left a traceback on it: it is theirs now.
                 KEPT.store(null_mut(), Relaxed);
                 ffi::Py_DECREF(kept.cast());
