@@ -21,6 +21,7 @@ mod known;
 mod methods;
 mod operation;
 mod permit;
+mod queue;
 mod timer;
 mod trash;
 mod verdict;
