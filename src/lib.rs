@@ -10,4 +10,4 @@ pub mod breaker;
 mod python;
 pub mod sync;
 
-pub use breaker::{Block, Breaker, Change, Counters, Outcome, Permit, Rejected, Rules, Snapshot, State};
+pub use breaker::{Block, Breaker, Cause, Change, Counters, Meters, Outcome, Permit, Rejected, Rules, Snapshot, State};

@@ -13,8 +13,9 @@ use crate::sync::{
 };
 
 use super::lease::{Leases, NoSlot};
+use super::meter::Met;
 use super::metrics::{Counters, LINE, Metrics};
-use super::permit::{Change, Outcome, Permit, Rejected};
+use super::permit::{Cause, Change, Outcome, Permit, Rejected};
 use super::rules::Rules;
 use super::tick;
 use super::transition::{Event, transition};
@@ -49,7 +50,7 @@ const _: usize = LINE;
 pub struct Snapshot {
     /// The state.
     pub state: State,
-    /// Consecutive failures in CLOSED, successful probes in HALF_OPEN, else 0.
+    /// The level of the score in CLOSED (by default: consecutive failures), successful probes in HALF_OPEN, else 0.
     pub count: u64,
     /// Nanoseconds since it opened, in OPEN, else 0.
     pub elapsed_ns: u64,
@@ -80,28 +81,33 @@ impl Default for Block {
 }
 
 impl Block {
-    /// Ask to make a call. `now` is asked for only where the answer depends on it: not while CLOSED.
-    ///
-    /// # Errors
-    /// [`Rejected`], with the state that rejected and the time until it makes sense to ask again.
+    /// The generation, if the state lets every call pass.
     #[inline(always)]
-    pub fn acquire(&self, rules: &Rules, now: impl FnOnce() -> u64) -> (Result<Permit, Rejected>, Option<Change>) {
-        match self.pass() {
-            Some(permit) => (Ok(permit), None),
-            None => self.acquire_probe(rules, now()),
-        }
-    }
-
-    /// The permit of a call that the state lets pass unasked: the first half of [`acquire`](Self::acquire), and nearly always all
-    /// of it. It is a load and a comparison.
-    #[inline(always)]
-    pub fn pass(&self) -> Option<Permit> {
+    pub(super) fn passing(&self) -> Option<Generation> {
         let word = Word::unpack(self.word.load(Relaxed));
-        matches!(word.state, State::Closed | State::Disabled).then(|| Permit::plain(word.generation))
+        matches!(word.state, State::Closed | State::Disabled).then_some(word.generation)
     }
 
+    /// Whether this is the generation now.
+    pub(super) fn is_current(&self, generation: Generation) -> bool {
+        Word::unpack(self.word.load(Relaxed)).generation == generation
+    }
+
+    /// Whether the state is CLOSED, in this generation.
+    #[inline(always)]
+    pub(super) fn is_closed_in(&self, generation: Generation) -> bool {
+        let word = Word::unpack(self.word.load(Relaxed));
+        word.state == State::Closed && word.generation == generation
+    }
+
+    /// Whether one more failure in CLOSED meets the score.
+    pub(super) fn is_on_the_brink(&self, rules: &Rules) -> bool {
+        rules.trip.is_met(rules.trip.after(Word::unpack(self.word.load(Relaxed)).payload, true))
+    }
+
+    /// Ask for a call where not every call passes.
     #[cold]
-    fn acquire_probe(&self, rules: &Rules, now_ns: u64) -> (Result<Permit, Rejected>, Option<Change>) {
+    pub(super) fn acquire_probe(&self, rules: &Rules, now_ns: u64) -> (Result<Permit, Rejected>, Option<Change>) {
         let mut change = None;
         loop {
             let (word, changed) = self.apply(rules, None, Event::Arrival, now_ns);
@@ -112,8 +118,7 @@ impl Block {
                 State::Closed | State::Disabled => return (Ok(Permit::plain(generation)), change),
                 State::Open => return (Err(self.reject(word.state, word.payload, now_ns)), change),
                 State::HalfOpen => {
-                    let is_current = || Word::unpack(self.word.load(Relaxed)).generation == generation;
-                    match self.leases.take(rules, generation, now_ns, is_current) {
+                    match self.leases.take(rules, generation, now_ns, || self.is_current(generation)) {
                         Ok(held) => return (Ok(Permit::probe(generation, held)), change),
                         Err(NoSlot::Full(earliest)) => return (Err(self.reject(word.state, earliest, now_ns)), change),
                         Err(NoSlot::Outdated) => {}
@@ -128,24 +133,27 @@ impl Block {
         Rejected { state, retry_after_ns: tick::until(deadline, now_ns) }
     }
 
-    /// Say how a call ended. Each permit is settled once; `now` is asked for only where the answer depends on it.
+    /// Count a success that changes nothing else: one of the present generation, in CLOSED, with nothing to forgive.
     #[inline(always)]
-    pub fn settle(&self, rules: &Rules, permit: Permit, outcome: Outcome, now: impl FnOnce() -> u64) -> Option<Change> {
-        if outcome == Outcome::Success && self.word.load(Relaxed) == Word::closed(permit.admitted_in()).pack() {
+    pub(super) fn settle_calm(&self, generation: Generation) -> bool {
+        let is_calm = self.word.load(Relaxed) == Word::closed(generation).pack();
+        if is_calm {
             self.metrics.count_success();
-            return None;
         }
-        self.settle_elsewhere(rules, permit, outcome, now())
+        is_calm
     }
 
+    /// Apply the `event` that the end of a call amounts to, if any, and count the call.
     #[cold]
     #[inline(never)]
-    fn settle_elsewhere(&self, rules: &Rules, permit: Permit, outcome: Outcome, now_ns: u64) -> Option<Change> {
-        let event = match outcome {
-            Outcome::Success => Some(Event::Success),
-            Outcome::Failure | Outcome::Timeout => Some(Event::Failure),
-            Outcome::Ignored => None,
-        };
+    pub(super) fn settle_elsewhere(
+        &self,
+        rules: &Rules,
+        permit: Permit,
+        outcome: Outcome,
+        event: Option<Event>,
+        now_ns: u64,
+    ) -> Option<Change> {
         let (found, change) = match event {
             Some(event) => self.apply(rules, Some(permit.admitted_in()), event, now_ns),
             None => (self.read(), None),
@@ -162,7 +170,7 @@ impl Block {
     }
 
     /// Move the state by hand: one of the operator's events.
-    pub fn command(&self, rules: &Rules, event: Event, now_ns: u64) -> Option<Change> {
+    pub(super) fn command(&self, rules: &Rules, event: Event, now_ns: u64) -> Option<Change> {
         self.apply(rules, None, event, now_ns).1
     }
 
@@ -182,7 +190,7 @@ impl Block {
             // Read while the word still says OPEN: once it says something else, the next spell may have raised it.
             let counted_from_ns = self.open_counted_from_ns.load(Relaxed);
             match self.exchange(old, new, now_ns) {
-                Ok(()) => return (new, self.entered(old, new, now_ns, counted_from_ns)),
+                Ok(()) => return (new, self.entered(old, new, now_ns, counted_from_ns).map(|change| change.with(cause(rules, old, event)))),
                 Err(found) => old = found,
             }
         }
@@ -217,7 +225,8 @@ impl Block {
             State::Closed | State::Disabled => 0,
         };
         let retry_after_ns = if new.state == State::Open { tick::until(new.payload, now_ns) } else { None };
-        Some(Change { from: old.state, to: new.state, generation: new.generation.number(), now_ns, retry_after_ns })
+        let cause = Cause::Recovery;
+        Some(Change { from: old.state, to: new.state, generation: new.generation.number(), now_ns, retry_after_ns, cause })
     }
 
     /// The state, alone: what a reader asks for most.
@@ -252,49 +261,13 @@ impl Block {
     }
 }
 
-/// A block and the rules it plays by.
-#[derive(Debug)]
-pub struct Breaker {
-    rules: Rules,
-    block: Block,
-}
-
-impl Breaker {
-    /// A closed breaker.
-    #[must_use]
-    pub fn new(rules: Rules) -> Self {
-        Self { rules, block: Block::default() }
-    }
-
-    /// See [`Block::acquire`].
-    ///
-    /// # Errors
-    /// As there.
-    #[inline(always)]
-    pub fn acquire(&self, now: impl FnOnce() -> u64) -> (Result<Permit, Rejected>, Option<Change>) {
-        self.block.acquire(&self.rules, now)
-    }
-
-    /// See [`Block::pass`].
-    #[inline(always)]
-    pub fn pass(&self) -> Option<Permit> {
-        self.block.pass()
-    }
-
-    /// See [`Block::settle`].
-    #[inline(always)]
-    pub fn settle(&self, permit: Permit, outcome: Outcome, now: impl FnOnce() -> u64) -> Option<Change> {
-        self.block.settle(&self.rules, permit, outcome, now)
-    }
-
-    /// See [`Block::command`].
-    pub fn command(&self, event: Event, now_ns: u64) -> Option<Change> {
-        self.block.command(&self.rules, event, now_ns)
-    }
-
-    /// The mutable part, for reading.
-    #[must_use]
-    pub fn block(&self) -> &Block {
-        &self.block
+/// Why `event` changed the state of `old`.
+fn cause(rules: &Rules, old: Word, event: Event) -> Cause {
+    match event {
+        Event::Failure if old.state == State::Closed => {
+            Cause::Rule(Met { rule: rules.trip_rule, hits: rules.trip.after(old.payload, true), calls: 0 })
+        }
+        Event::Arrival | Event::Success | Event::Failure | Event::Trip => Cause::Recovery,
+        Event::ForceOpen | Event::ForceClose | Event::Disable | Event::Reset => Cause::Operator,
     }
 }

@@ -22,7 +22,6 @@ use super::rules::{MAX_PROBES, Rules};
 use super::tick;
 use super::word::{Generation, Packed};
 
-const TAKEN: u64 = 1 << 63;
 const GENERATION_SHIFT: u32 = tick::DEADLINE_BITS;
 const DEADLINE_MASK: u64 = (1 << tick::DEADLINE_BITS) - 1;
 
@@ -38,6 +37,9 @@ pub struct Lease {
 }
 
 impl Lease {
+    /// The bit that a lease has and an empty slot has not.
+    pub(super) const TAKEN: u64 = 1 << 63;
+
     /// An empty slot, as bits.
     pub(super) const NONE: u64 = 0;
 
@@ -49,18 +51,23 @@ impl Lease {
     pub const fn new(generation: Generation, deadline: u64) -> Self {
         Self { taken: true, generation, deadline }
     }
+
+    /// The tick at which it ends.
+    pub(super) const fn deadline(&self) -> u64 {
+        self.deadline
+    }
 }
 
 impl Packed for Lease {
     fn pack(self) -> u64 {
-        let taken = if self.taken { TAKEN } else { 0 };
+        let taken = if self.taken { Self::TAKEN } else { 0 };
         taken | u64::from(self.generation.number()) << GENERATION_SHIFT | self.deadline
     }
 
     fn unpack(bits: u64) -> Self {
         #[allow(clippy::cast_possible_truncation)] // Generation::new keeps the 20 bits that are meant
         let generation = Generation::new((bits >> GENERATION_SHIFT) as u32);
-        Self { taken: bits & TAKEN != 0, generation, deadline: bits & DEADLINE_MASK }
+        Self { taken: bits & Self::TAKEN != 0, generation, deadline: bits & DEADLINE_MASK }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A call travels `Breaker::acquire` → [`Permit`] → `Breaker::settle`. What decides is one packed 64-bit [`word`], moved by one
 //! compare-and-swap loop that applies one pure function, [`transition`](transition::transition). Everything else in the
-//! [`Block`] is either a probe's [`lease`] or a [`metrics`] counter.
+//! [`Block`] is either a probe's [`lease`] or a [`metrics`] counter; trip rules that look back further keep [`meter`]s beside it.
 //!
 //! Invariants:
 //! * No pointer, no lock and no destructor: a block can lie in a mapping that several processes share, and a holder that dies
@@ -15,16 +15,22 @@
 
 mod block;
 mod lease;
+mod meter;
 mod metrics;
 mod permit;
 mod rules;
 pub mod tick;
+mod time;
 pub mod transition;
+mod whole;
 pub mod word;
 
-pub use block::{Block, Breaker, Snapshot};
+pub use block::{Block, Snapshot};
 pub use lease::Lease;
+pub use meter::{MAX_CALLS, Met, MeterRule, Meters, Rate, Window};
 pub use metrics::Counters;
-pub use permit::{Change, Outcome, Permit, Rejected};
-pub use rules::{MAX_PROBES, Rules};
+pub use permit::{Cause, Change, Outcome, Permit, Rejected};
+pub use rules::{MAX_PROBES, Rules, Score};
+pub use time::Time;
+pub use whole::Breaker;
 pub use word::{Packed, State, Word};

@@ -1,7 +1,9 @@
 //! What passes between a breaker and its caller: the permit, its outcome, a rejection, a change of state.
 
 use super::lease::{HeldLease, Lease};
-use super::word::{Generation, State};
+use super::meter::Met;
+use super::tick;
+use super::word::{Generation, Packed, State};
 
 /// The right to make one call, from admission until it is settled. Plain data: dropping one tells the breaker nothing.
 ///
@@ -11,6 +13,7 @@ use super::word::{Generation, State};
 pub struct Permit {
     // Two words, so that every path writes a permit in the pieces that the next one reads: an `Option` of a lease, or halves of
     // a word, are stored apart and loaded together, and each call waits for the stores to reach the cache.
+    // A probe's lease; the instant at which any other call began, where calls are measured, else 0. A lease has the upper bit.
     lease: u64,
     // The slot in the upper half, the generation in the lower.
     place: u64,
@@ -23,6 +26,21 @@ impl Permit {
         Self { lease: Lease::NONE, place: generation.number() as u64 }
     }
 
+    /// The permit of a call that is no probe and is measured.
+    #[inline(always)]
+    pub(super) const fn measured(generation: Generation, now_ns: u64) -> Self {
+        Self { lease: now_ns & !Lease::TAKEN, place: generation.number() as u64 }
+    }
+
+    /// How long the call has taken. A lease of `lease_ns` says when its probe began, to a tick.
+    pub(super) fn duration_ns(&self, lease_ns: u64, now_ns: u64) -> u64 {
+        let begun_ns = match self.held() {
+            Some(held) => (Lease::unpack(held.lease).deadline() * tick::TICK_NS).saturating_sub(lease_ns),
+            None => self.lease,
+        };
+        now_ns.saturating_sub(begun_ns)
+    }
+
     /// The permit of a probe.
     pub(super) const fn probe(generation: Generation, held: HeldLease) -> Self {
         Self { lease: held.lease, place: (held.slot as u64) << 32 | generation.number() as u64 }
@@ -30,7 +48,12 @@ impl Permit {
 
     /// The lease of a probe.
     pub(super) fn held(&self) -> Option<HeldLease> {
-        (self.lease != Lease::NONE).then_some(HeldLease { lease: self.lease, slot: (self.place >> 32) as u32 })
+        (self.lease & Lease::TAKEN != 0).then_some(HeldLease { lease: self.lease, slot: (self.place >> 32) as u32 })
+    }
+
+    /// Whether the call is a probe.
+    pub(super) fn is_probe(&self) -> bool {
+        self.held().is_some()
     }
 
     #[inline(always)]
@@ -81,4 +104,25 @@ pub struct Change {
     pub now_ns: u64,
     /// Nanoseconds until the first probe, where the breaker opened and an end is set.
     pub retry_after_ns: Option<u64>,
+    /// Why.
+    pub cause: Cause,
+}
+
+impl Change {
+    /// The same change, for this reason.
+    #[must_use]
+    pub fn with(self, cause: Cause) -> Self {
+        Self { cause, ..self }
+    }
+}
+
+/// Why a state changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// A trip rule was met.
+    Rule(Met),
+    /// The machine's own way back, or a probe that failed on it.
+    Recovery,
+    /// An operator's command.
+    Operator,
 }

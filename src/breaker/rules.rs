@@ -3,11 +3,52 @@
 /// The most probes that can be out at a time.
 pub const MAX_PROBES: usize = 16;
 
-/// The configuration as the core needs it.
+/// A level that failures raise and successes lower, and the height at which it trips.
+///
+/// Consecutive failures are one such score (up by 1, down to 0), the CUSUM of change detection is another (up by m - 1, down by 1).
+/// So both live in the word that decides, and a success that finds level 0 has nothing to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Score {
+    /// What a failure adds. 0: this score never trips.
+    pub up: u32,
+    /// What a success takes, down to 0; [`u32::MAX`] takes all.
+    pub down: u32,
+    /// The level that trips, 1 or more.
+    pub limit: u32,
+}
+
+impl Score {
+    /// The score of a breaker that other rules trip.
+    pub const NONE: Self = Self { up: 0, down: u32::MAX, limit: u32::MAX };
+
+    /// So many failures in a row.
+    #[must_use]
+    pub const fn consecutive(failures: u32) -> Self {
+        Self { up: 1, down: u32::MAX, limit: failures }
+    }
+
+    /// The level after one more call.
+    #[inline(always)]
+    #[must_use]
+    pub const fn after(self, level: u64, failed: bool) -> u64 {
+        if failed { level + self.up as u64 } else { level.saturating_sub(self.down as u64) }
+    }
+
+    /// Whether a level trips.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_met(self, level: u64) -> bool {
+        level >= self.limit as u64
+    }
+}
+
+/// The configuration as the word that decides needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// Consecutive failures in CLOSED that trip, 1 to 1,000,000,000.
-    pub failure_threshold: u32,
+    /// What trips in CLOSED, beside the [meters](super::Meters).
+    pub trip: Score,
+    /// The place of `trip` among all rules of the breaker.
+    pub trip_rule: u32,
     /// Consecutive successful probes in HALF_OPEN that close, 1 to 1,000,000,000.
     pub success_threshold: u32,
     /// Probes at a time in HALF_OPEN, 1 to [`MAX_PROBES`].
@@ -25,7 +66,8 @@ impl Rules {
         #[allow(clippy::cast_possible_truncation)] // 16
         let slots = MAX_PROBES as u32;
         Self {
-            failure_threshold,
+            trip: Score::consecutive(failure_threshold),
+            trip_rule: 0,
             success_threshold,
             max_probes: success_threshold.min(slots),
             reset_timeout_ns,

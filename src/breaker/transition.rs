@@ -15,6 +15,8 @@ pub enum Event {
     Success,
     /// A call of the current generation failed.
     Failure,
+    /// A meter was met by a call of the current generation, which may have succeeded.
+    Trip,
     /// An operator opens the breaker, with no end.
     ForceOpen,
     /// An operator closes it.
@@ -34,11 +36,15 @@ pub fn transition(rules: &Rules, word: Word, event: Event, now_ns: u64) -> Word 
     match (word.state, event) {
         (State::Open, Event::Arrival) if tick::is_due(word.payload, now_ns) => enter(word, State::HalfOpen, 0),
 
-        (State::Closed, Event::Success) => Word { payload: 0, ..word },
-        (State::Closed, Event::Failure) => count(word, rules.failure_threshold, |full| open(rules, full, now_ns)),
+        (State::Closed, Event::Success) => Word { payload: rules.trip.after(word.payload, false), ..word },
+        (State::Closed, Event::Failure) => {
+            let level = rules.trip.after(word.payload, true);
+            if rules.trip.is_met(level) { open(rules, word, now_ns) } else { Word { payload: level, ..word } }
+        }
+        (State::Closed, Event::Trip) => open(rules, word, now_ns),
 
         (State::HalfOpen, Event::Success) => count(word, rules.success_threshold, |full| enter(full, State::Closed, 0)),
-        (State::HalfOpen, Event::Failure) => open(rules, word, now_ns),
+        (State::HalfOpen, Event::Failure | Event::Trip) => open(rules, word, now_ns),
 
         // Already open: only the deadline goes. The generation stays, since the state does.
         (State::Open, Event::ForceOpen) => Word { payload: tick::NEVER, ..word },
@@ -47,7 +53,7 @@ pub fn transition(rules: &Rules, word: Word, event: Event, now_ns: u64) -> Word 
         (State::Closed | State::Open | State::HalfOpen, Event::Disable) => enter(word, State::Disabled, 0),
 
         // OPEN admits nobody, so a verdict of its generation cannot exist; DISABLED records nothing.
-        (State::Open | State::Disabled, Event::Success | Event::Failure)
+        (State::Open | State::Disabled, Event::Success | Event::Failure | Event::Trip)
         | (_, Event::Arrival)
         | (State::Closed, Event::ForceClose)
         | (State::Disabled, Event::Disable) => word,
@@ -73,10 +79,12 @@ fn count(word: Word, threshold: u32, reached: impl FnOnce(Word) -> Word) -> Word
 
 #[cfg(test)]
 mod tests {
+    use super::super::rules::Score;
     use super::super::word::Generation;
     use super::*;
 
-    const RULES: Rules = Rules { failure_threshold: 2, success_threshold: 2, max_probes: 2, reset_timeout_ns: 1_000_000_000, lease_ns: 1 };
+    const RULES: Rules =
+        Rules { trip: Score::consecutive(2), trip_rule: 0, success_threshold: 2, max_probes: 2, reset_timeout_ns: 1_000_000_000, lease_ns: 1 };
 
     fn word(state: State, payload: u64) -> Word {
         Word { state, generation: Generation::new(5), payload }
@@ -92,6 +100,23 @@ mod tests {
         assert_eq!(word(State::Closed, 1), one);
         assert_eq!(next(State::Open, 10_000), transition(&RULES, one, Event::Failure, 0));
         assert_eq!(word(State::Closed, 0), transition(&RULES, one, Event::Success, 0));
+    }
+
+    #[test]
+    fn a_score_rises_by_a_failure_and_falls_by_a_success() {
+        let rules = Rules { trip: Score { up: 3, down: 1, limit: 6 }, ..RULES };
+        let three = transition(&rules, word(State::Closed, 0), Event::Failure, 0);
+        assert_eq!(word(State::Closed, 3), three);
+        assert_eq!(word(State::Closed, 2), transition(&rules, three, Event::Success, 0));
+        assert_eq!(word(State::Closed, 0), transition(&rules, word(State::Closed, 0), Event::Success, 0));
+        assert_eq!(State::Open, transition(&rules, three, Event::Failure, 0).state);
+    }
+
+    #[test]
+    fn no_score_at_all_never_trips() {
+        let rules = Rules { trip: Score::NONE, ..RULES };
+        assert_eq!(word(State::Closed, 0), transition(&rules, word(State::Closed, 0), Event::Failure, 0));
+        assert_eq!(next(State::Open, 10_000), transition(&rules, word(State::Closed, 0), Event::Trip, 0));
     }
 
     #[test]
@@ -127,7 +152,7 @@ mod tests {
 
     #[test]
     fn every_change_of_state_raises_the_generation_and_nothing_else_but_reset_does() {
-        let events = [Event::Arrival, Event::Success, Event::Failure, Event::ForceOpen, Event::ForceClose, Event::Disable, Event::Reset];
+        let events = [Event::Arrival, Event::Success, Event::Failure, Event::Trip, Event::ForceOpen, Event::ForceClose, Event::Disable, Event::Reset];
         for state in State::ALL {
             for event in events {
                 let before = word(state, 1);

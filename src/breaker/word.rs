@@ -5,7 +5,7 @@
 //! ┌──────┬───────────────────┬──────────────────────────────────────┐
 //! │state │    generation     │               payload                │
 //! └──────┴───────────────────┴──────────────────────────────────────┘
-//! payload   CLOSED: consecutive failures (30 bits used)   HALF_OPEN: successful probes (30 bits used)
+//! payload   CLOSED: level of the score (32 bits used)   HALF_OPEN: successful probes (30 bits used)
 //!           OPEN: the tick at which the first probe may go, or NEVER        DISABLED: 0
 //! ```
 //!

@@ -82,7 +82,7 @@ impl Shared {
 
     /// OPEN since 0, by a trip.
     pub fn open(rules: Rules) -> Self {
-        let breaker = Self::closed(rules, rules.failure_threshold);
+        let breaker = Self::closed(rules, rules.trip.limit);
         assert_eq!(State::Open, breaker.state());
         breaker
     }

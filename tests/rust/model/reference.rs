@@ -115,7 +115,7 @@ impl Reference {
             }
             State::Closed if failure => {
                 self.count += 1;
-                (self.count == u64::from(self.rules.failure_threshold)).then(|| self.trip(now))
+                (self.count == u64::from(self.rules.trip.limit)).then(|| self.trip(now))
             }
             State::HalfOpen if success => {
                 self.count += 1;

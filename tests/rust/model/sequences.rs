@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
+use switchgear::breaker::Score;
 use switchgear::breaker::transition::Event;
 use switchgear::{Breaker, Change, Outcome, Permit, Rules};
 
@@ -53,7 +54,8 @@ fn rules() -> impl Strategy<Value = Rules> {
     let max_probes = prop_oneof![4 => 1..=3_u32, 1 => 1..=16_u32];
     (threshold(), threshold(), max_probes, duration(), duration()).prop_map(
         |(failure_threshold, success_threshold, max_probes, reset_timeout_ns, lease_ns)| Rules {
-            failure_threshold,
+            trip: Score::consecutive(failure_threshold),
+            trip_rule: 0,
             success_threshold,
             max_probes,
             reset_timeout_ns,

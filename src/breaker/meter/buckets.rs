@@ -1,0 +1,208 @@
+//! Hits among the calls of the last while: ten buckets, each a word of calls and a word of hits.
+//!
+//! ```text
+//!  63        50 49        32 31                    0
+//! ┌────────────┬────────────┬───────────────────────┐
+//! │ generation │    lap     │         count         │      generation and lap modulo 2^14 and 2^18
+//! └────────────┴────────────┴───────────────────────┘
+//! ```
+//!
+//! Time is cut into epochs of one bucket's length; an epoch's bucket is its number modulo ten, its lap its number over ten. A bucket of
+//! another lap or generation reads as empty and is begun anew by whoever comes first, so nothing ever sweeps them.
+//!
+//! Counting is one add; who finds that the bucket was begun anew in that very moment takes it back. So counts are exact at rest, and off
+//! by no more than the calls in flight in between.
+//!
+//! Trade-offs: the window is nine buckets and what has passed of the tenth. A bucket that nobody touched for exactly 2^18 windows, or
+//! 2^14 state changes within one, would read as the present one. A count stops at 2^32 - 2^16 calls a bucket.
+
+use super::{Call, Late, Seen};
+use crate::sync::{
+    AtomicU64,
+    Ordering::{AcqRel, Acquire, SeqCst},
+};
+
+/// How many parts a window has.
+const BUCKETS: u64 = 10;
+/// The words of a window: calls of each bucket, then hits of each.
+pub(super) const WORDS: usize = 2 * BUCKETS as usize;
+
+const COUNT_BITS: u32 = 32;
+const LAP_BITS: u32 = 18;
+const COUNT: u64 = (1 << COUNT_BITS) - 1;
+const FULL: u64 = COUNT - 0xFFFF;
+const LAP: u64 = (1 << LAP_BITS) - 1;
+const GENERATION: u64 = (1 << (64 - COUNT_BITS - LAP_BITS)) - 1;
+
+/// The shape of a window.
+#[derive(Debug)]
+pub(super) struct Buckets {
+    length_ns: u64,
+}
+
+/// The buckets' moment: which one is the present one, and what its words, and those before it in the circle, are tagged with.
+#[derive(Clone, Copy)]
+struct Moment {
+    place: usize,
+    tag: u64,
+    previous_tag: u64,
+    next_tag: u64,
+}
+
+impl Moment {
+    fn of(call: Call, length_ns: u64) -> Self {
+        let epoch = call.now_ns / length_ns;
+        let generation = (u64::from(call.generation.number()) & GENERATION) << LAP_BITS;
+        let lap = epoch / BUCKETS;
+        let tag = |lap: u64| generation | lap & LAP;
+        #[allow(clippy::cast_possible_truncation)] // below ten
+        let place = (epoch % BUCKETS) as usize;
+        Self { place, tag: tag(lap), previous_tag: tag(lap.wrapping_sub(1)), next_tag: tag(lap + 1) }
+    }
+}
+
+impl Buckets {
+    pub(super) fn new(length_ns: u64) -> Self {
+        Self { length_ns }
+    }
+
+    /// Record a call: what the window holds then.
+    #[inline]
+    pub(super) fn record(&self, words: &[AtomicU64], call: Call, hit: bool, is_current: impl Fn() -> bool) -> Result<Seen, Late> {
+        let moment = Moment::of(call, self.length_ns);
+        let (calls, hits) = words[..WORDS].split_at(BUCKETS as usize);
+        count(&calls[moment.place], moment, &is_current)?;
+        if hit {
+            count(&hits[moment.place], moment, &is_current)?;
+        }
+        let hits = sum(hits, moment);
+        Ok(if hits == 0 { Seen::default() } else { Seen { hits, calls: sum(calls, moment) } })
+    }
+}
+
+/// Count one in the present bucket.
+#[inline(always)]
+fn count(word: &AtomicU64, moment: Moment, is_current: impl Fn() -> bool) -> Result<(), Late> {
+    // Partner, here and of the failed exchange: whoever began the bucket.
+    let mut old = word.load(Acquire);
+    loop {
+        let tag = old >> COUNT_BITS;
+        if tag == moment.tag {
+            if old & COUNT >= FULL {
+                return Ok(());
+            }
+            // SeqCst, like the loads in `sum`: of two calls that count at once, one sees both.
+            let found = word.fetch_add(1, SeqCst);
+            if found >> COUNT_BITS != moment.tag {
+                take_back(word, found >> COUNT_BITS);
+            }
+            return Ok(());
+        }
+        if tag == moment.next_tag {
+            // The circle has gone round since this call read its clock: it has left the window.
+            return Ok(());
+        }
+        if tag >> LAP_BITS != moment.tag >> LAP_BITS && !is_current() {
+            return Err(Late);
+        }
+        match word.compare_exchange(old, moment.tag << COUNT_BITS | 1, SeqCst, Acquire) {
+            Ok(_) => return Ok(()),
+            Err(found) => old = found,
+        }
+    }
+}
+
+/// Take one back that fell into a bucket begun anew, unless that one is gone, too.
+#[cold]
+fn take_back(word: &AtomicU64, tag: u64) {
+    let mut old = word.load(Acquire);
+    while old >> COUNT_BITS == tag {
+        // Partner: the loads of the same word.
+        match word.compare_exchange(old, old - 1, AcqRel, Acquire) {
+            Ok(_) => return,
+            Err(found) => old = found,
+        }
+    }
+}
+
+#[inline(always)]
+fn sum(words: &[AtomicU64], moment: Moment) -> u64 {
+    let mut sum = 0;
+    for (place, word) in words.iter().enumerate() {
+        let tag = if place <= moment.place { moment.tag } else { moment.previous_tag };
+        // SeqCst: see `count`.
+        let bits = word.load(SeqCst);
+        sum += if bits >> COUNT_BITS == tag { bits & COUNT } else { 0 };
+    }
+    sum
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::Generation;
+    use super::*;
+
+    fn fresh() -> (Buckets, Vec<AtomicU64>) {
+        (Buckets::new(100), (0..WORDS).map(|_| AtomicU64::new(0)).collect())
+    }
+
+    fn call(generation: Generation, now_ns: u64) -> Call {
+        Call { generation, failed: false, duration_ns: 0, now_ns }
+    }
+
+    proptest! {
+        /// A window holds the calls of the present bucket and of the nine before it, of the present generation.
+        #[test]
+        fn a_window_holds_the_calls_of_ten_buckets(steps in prop::collection::vec((any::<bool>(), 0u64..400, 0u8..40), 1..300)) {
+            let (buckets, words) = fresh();
+            let (mut now, mut generation, mut history) = (0, Generation::new(0), Vec::new());
+            for (hit, step, turn) in steps {
+                now += step;
+                if turn == 0 {
+                    generation = generation.next();
+                    history.clear();
+                }
+                history.push((now / 100, hit));
+                let inside: Vec<_> = history.iter().filter(|(epoch, _)| *epoch + BUCKETS > now / 100).collect();
+                let hits = inside.iter().filter(|(_, hit)| *hit).count() as u64;
+                let calls = if hits == 0 { 0 } else { inside.len() as u64 };
+                prop_assert_eq!(Ok(Seen { hits, calls }), buckets.record(&words, call(generation, now), hit, || true));
+            }
+        }
+    }
+
+    #[test]
+    fn a_call_that_slept_through_a_window_is_not_counted_in_the_next() {
+        let (buckets, words) = fresh();
+        buckets.record(&words, call(Generation::new(0), 1_000), true, || true).unwrap();
+        buckets.record(&words, call(Generation::new(0), 0), true, || true).unwrap();
+        assert_eq!(Ok(Seen { hits: 1, calls: 2 }), buckets.record(&words, call(Generation::new(0), 1_000), false, || true));
+    }
+
+    #[test]
+    fn a_call_of_an_earlier_generation_leaves_no_trace() {
+        let (buckets, words) = fresh();
+        buckets.record(&words, call(Generation::new(1), 0), true, || true).unwrap();
+        assert_eq!(Err(Late), buckets.record(&words, call(Generation::new(0), 0), true, || false));
+        assert_eq!(Ok(Seen { hits: 1, calls: 2 }), buckets.record(&words, call(Generation::new(1), 0), false, || true));
+    }
+
+    #[test]
+    fn many_threads_lose_no_outcome() {
+        let (buckets, words) = fresh();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                let (buckets, words) = (&buckets, &words);
+                scope.spawn(move || {
+                    for turn in 0..50_000 {
+                        buckets.record(words, call(Generation::new(0), turn / 5_000 * 100), true, || true).unwrap();
+                    }
+                });
+            }
+        });
+        let seen = buckets.record(&words, call(Generation::new(0), 999), true, || true);
+        assert_eq!(Ok(Seen { hits: 200_001, calls: 200_001 }), seen);
+    }
+}
