@@ -168,7 +168,7 @@ fn parts(criterion: &mut Criterion) {
     let (rules, word) = (Rules::new(5, 2, SECOND), Word::unpack(0));
     for event in [Event::Arrival, Event::Success, Event::Failure] {
         group.bench_function(format!("transition, {event:?} in CLOSED"), |b| {
-            b.iter(|| transition(black_box(&rules), black_box(word), black_box(event), black_box(SECOND)));
+            b.iter(|| transition(black_box(&rules), black_box(word), black_box(event), black_box(SECOND), || black_box(7)));
         });
     }
     let breaker = open();

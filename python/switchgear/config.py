@@ -7,11 +7,16 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeAlias, TypeVar
 if TYPE_CHECKING:
     from datetime import timedelta
 
+    from switchgear.recovery import Backoff
+    from switchgear.rules import TripRule
+    from switchgear.state import Outcome
+
 Exceptions: TypeAlias = type[BaseException] | Iterable[type[BaseException]]
 
 THRESHOLD_LIMIT: Final = 1_000_000_000
 DURATION_LIMIT: Final = 315_360_000.0
 PROBE_LIMIT: Final = 16
+RESET_TIMEOUT_CAP: Final = 600.0
 
 _FIELDS: Final = (
     "failure_threshold",
@@ -22,6 +27,11 @@ _FIELDS: Final = (
     "ignore",
     "record_only",
     "is_failure",
+    "classify",
+    "trip",
+    "half_open_max_wait",
+    "backoff",
+    "max_reset_timeout",
 )
 
 
@@ -57,6 +67,18 @@ class CircuitBreakerConfig:
             answer); default ``None``: every exception is a failure.
         is_failure: Called with each returned value; a true answer makes the call a failure (its value is still
             returned). Default ``None``: every returned value is a success.
+        classify: Called with each ``Exception`` that a call raised; returns an ``Outcome``, or None to leave the word to
+            ``ignore`` and ``record_only``. One that raises is reported to ``sys.unraisablehook`` and taken for None.
+            Default ``None``. Cancellation is never asked about: it is ignored.
+        trip: A rule of ``switchgear.rules``, or up to four, any of which trips when it is met. Default ``None``:
+            ``ConsecutiveFailures(failure_threshold)``; where rules are given, ``failure_threshold`` says nothing.
+        half_open_max_wait: Seconds (or a ``timedelta``) that HALF_OPEN waits for the verdicts it needs; when they are
+            over, the next call finds the breaker OPEN anew. Above 0, at most ten years, default ``None``: for ever.
+        backoff: A ``switchgear.recovery.Backoff``: the open time grows while probes fail. Default ``None``: it is
+            ``reset_timeout`` each time.
+        max_reset_timeout: The longest time, in seconds (or a ``timedelta``), that a service may ask to be left alone
+            for: by the ``retry_after`` of an exception, or of ``permit.failure``, that opens the breaker. At least
+            ``reset_timeout``, at most ten years; default 600.0, or ``reset_timeout`` where that is longer.
 
     Raises:
         ValueError: A value has the wrong type or is out of range; the text names field, value and range.
@@ -72,6 +94,11 @@ class CircuitBreakerConfig:
     ignore: tuple[type[BaseException], ...]
     record_only: tuple[type[BaseException], ...] | None
     is_failure: Callable[[Any], object] | None
+    classify: "Callable[[Exception], Outcome | None] | None"
+    trip: "tuple[TripRule, ...] | None"
+    half_open_max_wait: float | None
+    backoff: "Backoff | None"
+    max_reset_timeout: float
 
     def __init__(
         self,
@@ -84,12 +111,19 @@ class CircuitBreakerConfig:
         ignore: Exceptions = (),
         record_only: Exceptions | None = None,
         is_failure: Callable[[Any], object] | None = None,
+        classify: "Callable[[Exception], Outcome | None] | None" = None,
+        trip: "TripRule | Iterable[TripRule] | None" = None,
+        half_open_max_wait: "float | timedelta | None" = None,
+        backoff: "Backoff | None" = None,
+        max_reset_timeout: "float | timedelta | None" = None,
     ) -> None:
         if half_open_max_calls is not None:
             half_open_max_calls = _count("half_open_max_calls", half_open_max_calls, PROBE_LIMIT, "None or ")
         if is_failure is not None and not callable(is_failure):
             raise ValueError(f"is_failure must be None or a callable that takes the result, not {is_failure!r}")
-        values = {
+        if classify is not None and not callable(classify):
+            raise ValueError(f"classify must be None or a callable that takes the exception, not {classify!r}")
+        values: dict[str, Any] = {
             "failure_threshold": _count("failure_threshold", failure_threshold, THRESHOLD_LIMIT),
             "success_threshold": _count("success_threshold", success_threshold, THRESHOLD_LIMIT),
             "timeout": None if timeout is None else _duration("timeout", timeout, "None or "),
@@ -98,7 +132,21 @@ class CircuitBreakerConfig:
             "ignore": _exceptions("ignore", ignore),
             "record_only": None if record_only is None else _exceptions("record_only", record_only, "None or "),
             "is_failure": is_failure,
+            "classify": classify,
+            "trip": None if trip is None else _rules(trip),
+            "half_open_max_wait": (
+                None
+                if half_open_max_wait is None
+                else _duration("half_open_max_wait", half_open_max_wait, "None or ")
+            ),
+            "backoff": backoff,
         }
+        least = values["reset_timeout"]
+        values["max_reset_timeout"] = (
+            max(RESET_TIMEOUT_CAP, least) if max_reset_timeout is None else _cap(max_reset_timeout, least)
+        )
+        if backoff is not None:
+            _check_backoff(backoff, least)
         for field, value in values.items():
             object.__setattr__(self, field, value)
 
@@ -191,3 +239,29 @@ def _exceptions(field: str, value: object, alternative: str = "") -> tuple[type[
     if all(isinstance(each, type) and issubclass(each, BaseException) for each in classes):
         return classes  # type: ignore[return-value]  # `all` narrows nothing
     raise ValueError(f"{field} must be {alternative}an exception class or an iterable of them, not {value!r}")
+
+
+def _rules(value: object) -> "tuple[TripRule, ...]":
+    # Imported late: whoever holds a rule has the module already, and everybody else spares it.
+    from switchgear.rules import RULE_LIMIT, TripRule
+
+    rules = tuple(value) if isinstance(value, Iterable) else (value,)
+    if 1 <= len(rules) <= RULE_LIMIT and all(isinstance(rule, TripRule) for rule in rules):
+        return rules  # type: ignore[return-value]  # `all` narrows nothing
+    raise ValueError(f"trip must be None, a rule of switchgear.rules, or 1 to {RULE_LIMIT} of them, not {value!r}")
+
+
+def _cap(value: object, least: float) -> float:
+    seconds = _duration("max_reset_timeout", value, "None or ")
+    if seconds < least:
+        raise ValueError(f"max_reset_timeout must be at least the reset_timeout of {least!r} seconds, not {value!r}")
+    return seconds
+
+
+def _check_backoff(value: object, reset_timeout: float) -> None:
+    from switchgear.recovery import Backoff
+
+    if not isinstance(value, Backoff):
+        raise ValueError(f"backoff must be None or a switchgear.recovery.Backoff, not {value!r}")
+    if value.max < reset_timeout:
+        raise ValueError(f"the backoff's max must be at least the reset_timeout of {reset_timeout!r}, not {value.max!r}")

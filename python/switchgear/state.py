@@ -1,4 +1,4 @@
-"""The four states of a breaker."""
+"""The four states of a breaker, and the three ways in which a call can end."""
 
 from enum import StrEnum, unique
 
@@ -21,3 +21,17 @@ class State(StrEnum):
 
     DISABLED = "DISABLED"
     """Calls pass and nothing is recorded."""
+
+
+@unique
+class Outcome(StrEnum):
+    """What the end of a call says of the dependency."""
+
+    SUCCESS = "SUCCESS"
+    """It answered."""
+
+    FAILURE = "FAILURE"
+    """It did not, or not well."""
+
+    IGNORED = "IGNORED"
+    """Nothing: the call was abandoned, or the fault was the caller's."""

@@ -100,9 +100,19 @@ impl Block {
         word.state == State::Closed && word.generation == generation
     }
 
-    /// Whether one more failure in CLOSED meets the score.
+    /// Whether one more failure opens: in HALF_OPEN, and in CLOSED if it meets the score.
     pub(super) fn is_on_the_brink(&self, rules: &Rules) -> bool {
-        rules.trip.is_met(rules.trip.after(Word::unpack(self.word.load(Relaxed)).payload, true))
+        let word = Word::unpack(self.word.load(Relaxed));
+        match word.state {
+            State::Closed => rules.trip.is_met(rules.trip.after(word.payload, true)),
+            State::HalfOpen => true,
+            State::Open | State::Disabled => false,
+        }
+    }
+
+    /// The state and its generation.
+    pub(super) fn now(&self) -> Word {
+        Word::unpack(self.word.load(Relaxed))
     }
 
     /// Ask for a call where not every call passes.
@@ -110,7 +120,8 @@ impl Block {
     pub(super) fn acquire_probe(&self, rules: &Rules, now_ns: u64) -> (Result<Permit, Rejected>, Option<Change>) {
         let mut change = None;
         loop {
-            let (word, changed) = self.apply(rules, None, Event::Arrival, now_ns);
+            // An arrival opens nothing.
+            let (word, changed) = self.apply(rules, None, Event::Arrival, now_ns, |_| tick::NEVER);
             // At most one of all rounds: a spell that begins after `now_ns` is not over at `now_ns`.
             change = changed.or(change);
             let generation = word.generation;
@@ -153,9 +164,10 @@ impl Block {
         outcome: Outcome,
         event: Option<Event>,
         now_ns: u64,
+        open_until: impl Fn(Word) -> u64,
     ) -> Option<Change> {
         let (found, change) = match event {
-            Some(event) => self.apply(rules, Some(permit.admitted_in()), event, now_ns),
+            Some(event) => self.apply(rules, Some(permit.admitted_in()), event, now_ns, open_until),
             None => (self.read(), None),
         };
         // A change that this very verdict made raised the generation, too: that is not being late.
@@ -169,21 +181,35 @@ impl Block {
         change
     }
 
-    /// Move the state by hand: one of the operator's events.
-    pub(super) fn command(&self, rules: &Rules, event: Event, now_ns: u64) -> Option<Change> {
-        self.apply(rules, None, event, now_ns).1
+    /// Move the state by one event that no call brings; of one `generation`, if it is given.
+    pub(super) fn command(
+        &self,
+        rules: &Rules,
+        generation: Option<Generation>,
+        event: Event,
+        now_ns: u64,
+        open_until: impl Fn(Word) -> u64,
+    ) -> Option<Change> {
+        self.apply(rules, generation, event, now_ns, open_until).1
     }
 
     /// The one compare-and-swap loop. Returns the word that it left, and the change of state where it made one. With a
     /// `generation`, an event of another one changes nothing.
     #[inline(always)] // the event is known where it is called, and the word stays in registers
-    fn apply(&self, rules: &Rules, generation: Option<Generation>, event: Event, now_ns: u64) -> (Word, Option<Change>) {
+    fn apply(
+        &self,
+        rules: &Rules,
+        generation: Option<Generation>,
+        event: Event,
+        now_ns: u64,
+        open_until: impl Fn(Word) -> u64,
+    ) -> (Word, Option<Change>) {
         let mut old = self.read();
         loop {
             if generation.is_some_and(|mine| mine != old.generation) {
                 return (old, None);
             }
-            let new = transition(rules, old, event, now_ns);
+            let new = transition(rules, old, event, now_ns, || open_until(old));
             if new == old {
                 return (old, None);
             }

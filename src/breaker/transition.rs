@@ -15,9 +15,9 @@ pub enum Event {
     Success,
     /// A call of the current generation failed.
     Failure,
-    /// A meter was met by a call of the current generation, which may have succeeded.
+    /// A call of the current generation met a meter, though it may have succeeded; or probes brought no verdict for too long.
     Trip,
-    /// An operator opens the breaker, with no end.
+    /// An operator opens the breaker.
     ForceOpen,
     /// An operator closes it.
     ForceClose,
@@ -27,28 +27,28 @@ pub enum Event {
     Reset,
 }
 
-/// The word after `event` at `now_ns`. Equal to `word` where the event changes nothing.
+/// The word after `event` at `now_ns`. Equal to `word` where the event changes nothing. `open_until` is the tick until which it is to
+/// stay OPEN if it opens; it is asked for only then.
 // Inlined, with its helpers, because a `Word` that is returned goes through memory in other pieces than it is read in: each
 // failure and each rejection waited twice for its own stores.
 #[inline(always)]
 #[must_use]
-pub fn transition(rules: &Rules, word: Word, event: Event, now_ns: u64) -> Word {
+pub fn transition(rules: &Rules, word: Word, event: Event, now_ns: u64, open_until: impl FnOnce() -> u64) -> Word {
     match (word.state, event) {
         (State::Open, Event::Arrival) if tick::is_due(word.payload, now_ns) => enter(word, State::HalfOpen, 0),
 
         (State::Closed, Event::Success) => Word { payload: rules.trip.after(word.payload, false), ..word },
         (State::Closed, Event::Failure) => {
             let level = rules.trip.after(word.payload, true);
-            if rules.trip.is_met(level) { open(rules, word, now_ns) } else { Word { payload: level, ..word } }
+            if rules.trip.is_met(level) { enter(word, State::Open, open_until()) } else { Word { payload: level, ..word } }
         }
-        (State::Closed, Event::Trip) => open(rules, word, now_ns),
 
         (State::HalfOpen, Event::Success) => count(word, rules.success_threshold, |full| enter(full, State::Closed, 0)),
-        (State::HalfOpen, Event::Failure | Event::Trip) => open(rules, word, now_ns),
+        (State::Closed, Event::Trip) | (State::HalfOpen, Event::Failure | Event::Trip) => enter(word, State::Open, open_until()),
 
-        // Already open: only the deadline goes. The generation stays, since the state does.
-        (State::Open, Event::ForceOpen) => Word { payload: tick::NEVER, ..word },
-        (_, Event::ForceOpen) => enter(word, State::Open, tick::NEVER),
+        // Already open: only the deadline moves. The generation stays, since the state does.
+        (State::Open, Event::ForceOpen) => Word { payload: open_until(), ..word },
+        (_, Event::ForceOpen) => enter(word, State::Open, open_until()),
         (State::Open | State::HalfOpen | State::Disabled, Event::ForceClose) | (_, Event::Reset) => enter(word, State::Closed, 0),
         (State::Closed | State::Open | State::HalfOpen, Event::Disable) => enter(word, State::Disabled, 0),
 
@@ -63,11 +63,6 @@ pub fn transition(rules: &Rules, word: Word, event: Event, now_ns: u64) -> Word 
 #[inline(always)]
 fn enter(word: Word, state: State, payload: u64) -> Word {
     Word { state, generation: word.generation.next(), payload }
-}
-
-#[inline(always)]
-fn open(rules: &Rules, word: Word, now_ns: u64) -> Word {
-    enter(word, State::Open, tick::deadline(now_ns, rules.reset_timeout_ns))
 }
 
 /// One more in the payload, or what `reached` makes of the word when that is the `threshold`.
@@ -86,6 +81,11 @@ mod tests {
     const RULES: Rules =
         Rules { trip: Score::consecutive(2), trip_rule: 0, success_threshold: 2, max_probes: 2, reset_timeout_ns: 1_000_000_000, lease_ns: 1 };
 
+    fn after(rules: &Rules, word: Word, event: Event, now_ns: u64) -> Word {
+        let until = if event == Event::ForceOpen { tick::NEVER } else { tick::deadline(now_ns, rules.reset_timeout_ns) };
+        transition(rules, word, event, now_ns, || until)
+    }
+
     fn word(state: State, payload: u64) -> Word {
         Word { state, generation: Generation::new(5), payload }
     }
@@ -96,58 +96,58 @@ mod tests {
 
     #[test]
     fn closed_counts_consecutive_failures_and_trips_at_the_threshold() {
-        let one = transition(&RULES, word(State::Closed, 0), Event::Failure, 0);
+        let one = after(&RULES, word(State::Closed, 0), Event::Failure, 0);
         assert_eq!(word(State::Closed, 1), one);
-        assert_eq!(next(State::Open, 10_000), transition(&RULES, one, Event::Failure, 0));
-        assert_eq!(word(State::Closed, 0), transition(&RULES, one, Event::Success, 0));
+        assert_eq!(next(State::Open, 10_000), after(&RULES, one, Event::Failure, 0));
+        assert_eq!(word(State::Closed, 0), after(&RULES, one, Event::Success, 0));
     }
 
     #[test]
     fn a_score_rises_by_a_failure_and_falls_by_a_success() {
         let rules = Rules { trip: Score { up: 3, down: 1, limit: 6 }, ..RULES };
-        let three = transition(&rules, word(State::Closed, 0), Event::Failure, 0);
+        let three = after(&rules, word(State::Closed, 0), Event::Failure, 0);
         assert_eq!(word(State::Closed, 3), three);
-        assert_eq!(word(State::Closed, 2), transition(&rules, three, Event::Success, 0));
-        assert_eq!(word(State::Closed, 0), transition(&rules, word(State::Closed, 0), Event::Success, 0));
-        assert_eq!(State::Open, transition(&rules, three, Event::Failure, 0).state);
+        assert_eq!(word(State::Closed, 2), after(&rules, three, Event::Success, 0));
+        assert_eq!(word(State::Closed, 0), after(&rules, word(State::Closed, 0), Event::Success, 0));
+        assert_eq!(State::Open, after(&rules, three, Event::Failure, 0).state);
     }
 
     #[test]
     fn no_score_at_all_never_trips() {
         let rules = Rules { trip: Score::NONE, ..RULES };
-        assert_eq!(word(State::Closed, 0), transition(&rules, word(State::Closed, 0), Event::Failure, 0));
-        assert_eq!(next(State::Open, 10_000), transition(&rules, word(State::Closed, 0), Event::Trip, 0));
+        assert_eq!(word(State::Closed, 0), after(&rules, word(State::Closed, 0), Event::Failure, 0));
+        assert_eq!(next(State::Open, 10_000), after(&rules, word(State::Closed, 0), Event::Trip, 0));
     }
 
     #[test]
     fn open_lets_the_first_arrival_after_the_deadline_probe() {
         let open = word(State::Open, 10_000);
-        assert_eq!(open, transition(&RULES, open, Event::Arrival, 999_999_999));
-        assert_eq!(next(State::HalfOpen, 0), transition(&RULES, open, Event::Arrival, 1_000_000_000));
+        assert_eq!(open, after(&RULES, open, Event::Arrival, 999_999_999));
+        assert_eq!(next(State::HalfOpen, 0), after(&RULES, open, Event::Arrival, 1_000_000_000));
     }
 
     #[test]
     fn half_open_closes_after_enough_successes_and_reopens_on_any_failure() {
-        let one = transition(&RULES, word(State::HalfOpen, 0), Event::Success, 0);
+        let one = after(&RULES, word(State::HalfOpen, 0), Event::Success, 0);
         assert_eq!(word(State::HalfOpen, 1), one);
-        assert_eq!(next(State::Closed, 0), transition(&RULES, one, Event::Success, 0));
-        assert_eq!(next(State::Open, 10_000), transition(&RULES, one, Event::Failure, 0));
+        assert_eq!(next(State::Closed, 0), after(&RULES, one, Event::Success, 0));
+        assert_eq!(next(State::Open, 10_000), after(&RULES, one, Event::Failure, 0));
     }
 
     #[test]
     fn an_operator_reaches_every_state_from_every_state() {
         for state in State::ALL {
-            assert_eq!(State::Open, transition(&RULES, word(state, 0), Event::ForceOpen, 0).state);
-            assert_eq!(State::Closed, transition(&RULES, word(state, 0), Event::ForceClose, 0).state);
-            assert_eq!(State::Disabled, transition(&RULES, word(state, 0), Event::Disable, 0).state);
-            assert_eq!(next(State::Closed, 0), transition(&RULES, word(state, 0), Event::Reset, 0));
+            assert_eq!(State::Open, after(&RULES, word(state, 0), Event::ForceOpen, 0).state);
+            assert_eq!(State::Closed, after(&RULES, word(state, 0), Event::ForceClose, 0).state);
+            assert_eq!(State::Disabled, after(&RULES, word(state, 0), Event::Disable, 0).state);
+            assert_eq!(next(State::Closed, 0), after(&RULES, word(state, 0), Event::Reset, 0));
         }
     }
 
     #[test]
     fn forced_open_never_becomes_due() {
-        let forced = transition(&RULES, word(State::Closed, 0), Event::ForceOpen, 0);
-        assert_eq!(forced, transition(&RULES, forced, Event::Arrival, u64::MAX));
+        let forced = after(&RULES, word(State::Closed, 0), Event::ForceOpen, 0);
+        assert_eq!(forced, after(&RULES, forced, Event::Arrival, u64::MAX));
     }
 
     #[test]
@@ -156,9 +156,9 @@ mod tests {
         for state in State::ALL {
             for event in events {
                 let before = word(state, 1);
-                let after = transition(&RULES, before, event, 1 << 40);
-                let raised = after.generation != before.generation;
-                assert_eq!(raised, after.state != before.state || event == Event::Reset, "{state:?} {event:?}");
+                let next = after(&RULES, before, event, 1 << 40);
+                let raised = next.generation != before.generation;
+                assert_eq!(raised, next.state != before.state || event == Event::Reset, "{state:?} {event:?}");
             }
         }
     }

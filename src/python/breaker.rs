@@ -10,8 +10,9 @@ use pyo3::types::{PyString, PyTuple, PyType};
 use super::clock::{Clock, ManualClock};
 use super::known;
 use super::methods;
+use super::trip_rules;
 use super::verdict;
-use crate::breaker::{self as core, Rules, transition::Event};
+use crate::breaker::{self as core, Rules, Time, transition::Event};
 
 /// One protected dependency.
 #[pyclass(frozen, subclass, module = "switchgear._native")]
@@ -32,6 +33,7 @@ pub struct Judge {
     pub(super) ignore: Option<Py<PyAny>>,
     pub(super) record_only: Option<Py<PyAny>>,
     pub(super) is_failure: Option<Py<PyAny>>,
+    pub(super) classify: Option<Py<PyAny>>,
 }
 
 impl Judge {
@@ -39,14 +41,14 @@ impl Judge {
         let field = |name| config.getattr(name).map(|value| (!value.is_none()).then(|| value.unbind()));
         let ignore = config.getattr("ignore")?;
         let ignore = if ignore.is_truthy()? { Some(ignore.unbind()) } else { None };
-        Ok(Self { ignore, record_only: field("record_only")?, is_failure: field("is_failure")? })
+        Ok(Self { ignore, record_only: field("record_only")?, is_failure: field("is_failure")?, classify: field("classify")? })
     }
 }
 
 impl Breaker {
     #[inline(always)]
     pub(super) fn now_ns(&self) -> u64 {
-        self.clock.now_ns()
+        Time::now_ns(&self.clock)
     }
 
     fn describe(&self) -> std::sync::MutexGuard<'_, Option<Py<PyString>>> {
@@ -58,6 +60,11 @@ impl Breaker {
         let old = self.describe().replace(text);
         // Dropped here, not under the lock.
         drop(old);
+    }
+
+    /// The longest time that a service may ask to be left alone for, in seconds.
+    pub(super) fn max_reset_timeout(&self, py: Python<'_>) -> PyResult<f64> {
+        self.config.bind(py).getattr("max_reset_timeout")?.extract()
     }
 
     fn command(this: &Bound<'_, Self>, event: Event) -> PyResult<()> {
@@ -81,14 +88,27 @@ impl Breaker {
             .map(to_ns)
             .ok_or_else(|| PyTypeError::new_err("reset_timeout must be a number of seconds, not None"))?;
         let default = Rules::new(threshold("failure_threshold")?, threshold("success_threshold")?, reset_timeout);
+        let (trip, meters) = match config.getattr("trip")? {
+            rules if rules.is_none() => ((0, default.trip), None),
+            rules => trip_rules::of(&rules)?,
+        };
         let max_probes = config.getattr("half_open_max_calls")?.extract::<Option<u32>>()?;
         let rules = Rules {
+            trip: trip.1,
+            trip_rule: trip.0,
             max_probes: max_probes.unwrap_or(default.max_probes).min(default_slots()),
             lease_ns: timeout.map_or(reset_timeout, to_ns),
             ..default
         };
         Ok(Self {
-            core: core::Breaker::new(rules),
+            core: match (meters, recovery(&config)?) {
+                (None, None) => core::Breaker::new(rules),
+                (meters, recovery) => core::Breaker::with(
+                    rules,
+                    meters.unwrap_or_else(|| core::Meters::new(&[])),
+                    recovery.unwrap_or_else(|| core::Recovery::new(None, None)),
+                ),
+            },
             clock: clock.map_or(Clock::Monotonic, Clock::Manual),
             timeout,
             judge: Judge::from_config(&config)?,
@@ -160,9 +180,23 @@ impl Breaker {
         self.core.block().reset_metrics(self.now_ns());
     }
 
-    /// Open the breaker until told otherwise: every call is rejected, with no first probe.
-    fn force_open(this: &Bound<'_, Self>) -> PyResult<()> {
-        Self::command(this, Event::ForceOpen)
+    /// Reject every call: until told otherwise, or for ``for_`` seconds, after which the first probe may go.
+    ///
+    /// Args:
+    ///     for_: Seconds (or a ``timedelta``), above 0, at most ten years; default None: until told otherwise.
+    ///
+    /// Raises:
+    ///     ValueError: It is out of range.
+    #[pyo3(signature = (for_ = None))]
+    fn force_open(this: &Bound<'_, Self>, for_: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let Some(for_) = for_.filter(|for_| !for_.is_none()) else { return Self::command(this, Event::ForceOpen) };
+        let duration = this.py().import("switchgear.config")?.getattr("_duration")?;
+        let seconds = duration.call1(("for_", for_, "None or "))?.extract()?;
+        let breaker = this.get();
+        match breaker.core.force_open_for(to_ns(seconds), breaker.now_ns()) {
+            Some(change) => verdict::announce(this.as_any(), change),
+            None => Ok(()),
+        }
     }
 
     /// Close the breaker; where it is CLOSED already, nothing changes.
@@ -185,15 +219,28 @@ impl Breaker {
         // passes a mutable object, and that one the collector can clear.
         visit.call(&self.config)?;
         visit.call(&self.judge.is_failure)?;
+        visit.call(&self.judge.classify)?;
         // A second reference each to what the configuration holds: unseen, it would keep their cycles alive.
         visit.call(&self.judge.ignore)?;
         visit.call(&self.judge.record_only)
     }
 }
 
+/// The rules of recovery, where the configuration has some beside the reset timeout.
+fn recovery(config: &Bound<'_, PyAny>) -> PyResult<Option<core::Recovery>> {
+    let max_wait = config.getattr("half_open_max_wait")?.extract::<Option<f64>>()?;
+    if max_wait.is_none() && config.getattr("backoff")?.is_none() {
+        return Ok(None);
+    }
+    let numbers = config.py().import("switchgear.recovery")?.call_method1("backoff_numbers", (config,))?;
+    let backoff = numbers.extract::<Option<(f64, u64, f64, u64)>>()?;
+    let backoff = backoff.map(|(multiplier, max_ns, jitter, seed)| core::Backoff { multiplier, max_ns, jitter, seed });
+    Ok(Some(core::Recovery::new(backoff, max_wait.map(to_ns))))
+}
+
 /// Nanoseconds of validated seconds; never 0, which would mean nothing.
 #[allow(clippy::cast_sign_loss, clippy::cast_possible_truncation)] // CircuitBreakerConfig bounds it by ten years
-fn to_ns(seconds: f64) -> u64 {
+pub(super) fn to_ns(seconds: f64) -> u64 {
     ((seconds * 1e9).round_ties_even() as u64).max(1)
 }
 

@@ -6,13 +6,35 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDelta, PyFloat, PyInt};
 
+use crate::breaker::Time;
+
 /// Nanoseconds of `CLOCK_MONOTONIC`: host-wide on Linux, so that processes can share deadlines.
 #[cfg(unix)]
 #[inline]
 pub fn monotonic_ns() -> u64 {
+    read(libc::CLOCK_MONOTONIC)
+}
+
+/// The same clock as of the kernel's last tick, 1 to 4 ms ago, at a quarter of the price.
+#[cfg(target_os = "linux")]
+#[inline]
+fn coarse_ns() -> u64 {
+    read(libc::CLOCK_MONOTONIC_COARSE)
+}
+
+/// Elsewhere there is no cheaper clock.
+#[cfg(not(target_os = "linux"))]
+#[inline]
+fn coarse_ns() -> u64 {
+    monotonic_ns()
+}
+
+#[cfg(unix)]
+#[inline(always)]
+fn read(clock: libc::clockid_t) -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is a valid place for the answer; the clock exists on every platform of this branch.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    unsafe { libc::clock_gettime(clock, &raw mut time) };
     #[allow(clippy::cast_sign_loss)] // monotonic time is never negative
     let ns = (time.tv_sec as u64) * 1_000_000_000 + time.tv_nsec as u64;
     ns
@@ -36,12 +58,20 @@ pub enum Clock {
     Manual(Py<ManualClock>),
 }
 
-impl Clock {
+impl Time for &Clock {
     #[inline(always)]
-    pub fn now_ns(&self) -> u64 {
+    fn now_ns(self) -> u64 {
         match self {
-            Self::Monotonic => monotonic_ns(),
-            Self::Manual(clock) => clock.get().0.load(Relaxed),
+            Clock::Monotonic => monotonic_ns(),
+            Clock::Manual(clock) => clock.get().0.load(Relaxed),
+        }
+    }
+
+    #[inline(always)]
+    fn coarse_ns(self) -> u64 {
+        match self {
+            Clock::Monotonic => coarse_ns(),
+            Clock::Manual(clock) => clock.get().0.load(Relaxed),
         }
     }
 }

@@ -2,12 +2,12 @@
 
 use std::sync::OnceLock;
 
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyType};
 
 use super::Object;
-use crate::breaker::State;
+use crate::breaker::{Outcome, State};
 
 /// What was looked up. Kept for the life of the process, like the module itself.
 pub struct Known {
@@ -84,6 +84,20 @@ pub fn unprotected(py: Python<'_>, text: impl Into<String>) -> PyErr {
 /// The member of Python's `State`.
 pub fn state(state: State) -> &'static Py<PyAny> {
     &known().states[state as usize]
+}
+
+/// What a member of Python's `Outcome` says.
+pub fn outcome(answer: &Bound<'_, PyAny>) -> PyResult<Outcome> {
+    let py = answer.py();
+    let class = py.import("switchgear.state")?.getattr("Outcome")?;
+    if !answer.is_instance(&class)? {
+        return Err(PyTypeError::new_err(format!("classify must return an Outcome or None, not {}", answer.repr()?)));
+    }
+    match answer.getattr("name")?.cast::<PyString>()?.to_str()? {
+        "SUCCESS" => Ok(Outcome::Success),
+        "FAILURE" => Ok(Outcome::Failure),
+        _ => Ok(Outcome::Ignored),
+    }
 }
 
 /// Borrow an owned reference for the C API.

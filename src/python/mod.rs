@@ -24,6 +24,7 @@ mod permit;
 mod queue;
 mod timer;
 mod trash;
+mod trip_rules;
 mod verdict;
 
 use pyo3::exceptions::PyImportError;

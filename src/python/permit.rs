@@ -3,7 +3,7 @@
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use pyo3::exceptions::{PyBaseException, PyRuntimeError};
+use pyo3::exceptions::{PyBaseException, PyRuntimeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
@@ -47,7 +47,7 @@ impl Permit {
         if self.claim() {
             verdict::settle(py, self.breaker.as_ptr(), self.inner, outcome, failure)
         } else {
-            Err(PyRuntimeError::new_err("this permit is settled already"))
+            Err(settled_already())
         }
     }
 }
@@ -77,12 +77,29 @@ impl Permit {
     ///
     /// Args:
     ///     exc: What it failed with; its text becomes ``last_failure`` where this failure trips the breaker.
+    ///     retry_after: Seconds for which the service wants to be left alone, 0 or more: if this failure opens the breaker, it stays
+    ///         OPEN for so long at least, up to ``config.max_reset_timeout``. Default None: what a numeric ``exc.retry_after`` says.
     ///
     /// Raises:
     ///     RuntimeError: The permit is settled already; nothing is counted twice.
-    #[pyo3(signature = (exc = None))]
-    fn failure(&self, py: Python<'_>, exc: Option<&Bound<'_, PyBaseException>>) -> PyResult<()> {
-        self.settle(py, Outcome::Failure, || verdict::describe_failure(py, exc))
+    ///     ValueError: ``retry_after`` is negative or NaN; the permit stays unsettled.
+    #[pyo3(signature = (exc = None, *, retry_after = None))]
+    fn failure(&self, py: Python<'_>, exc: Option<&Bound<'_, PyBaseException>>, retry_after: Option<f64>) -> PyResult<()> {
+        if let Some(seconds) = retry_after
+            && (seconds.is_nan() || seconds < 0.0)
+        {
+            return Err(PyValueError::new_err(format!("retry_after must be None or seconds, 0 or more, not {seconds:?}")));
+        }
+        let breaker = self.breaker.get();
+        let asks = (exc.is_some() || retry_after.is_some()) && breaker.core.may_open();
+        let least_open_ns = if asks { verdict::asked_for(py, breaker, exc, retry_after)? } else { 0 };
+        if self.claim() {
+            verdict::settle_asking(py, self.breaker.as_ptr(), self.inner, Outcome::Failure, least_open_ns, || {
+                verdict::describe_failure(py, exc)
+            })
+        } else {
+            Err(settled_already())
+        }
     }
 
     /// Settle: the call was abandoned, and says nothing about the dependency.
@@ -95,10 +112,14 @@ impl Permit {
 
     /// Settle, if nobody has, with what the configuration makes of an exception.
     fn _settle_exception(&self, py: Python<'_>, exc: &Bound<'_, PyBaseException>) -> PyResult<()> {
-        // SAFETY: an exception instance, and a breaker.
-        let outcome = unsafe { verdict::classify(self.breaker.get(), exc.as_ptr()) };
+        let breaker = self.breaker.get();
+        let outcome = verdict::classify_instance(breaker, exc);
         if self.claim() {
-            verdict::settle(py, self.breaker.as_ptr(), self.inner, outcome, || verdict::describe_failure(py, Some(exc)))?;
+            let asks = outcome == Outcome::Failure && breaker.core.may_open();
+            let least_open_ns = if asks { verdict::asked_for(py, breaker, Some(exc), None)? } else { 0 };
+            verdict::settle_asking(py, self.breaker.as_ptr(), self.inner, outcome, least_open_ns, || {
+                verdict::describe_failure(py, Some(exc))
+            })?;
         }
         Ok(())
     }
@@ -117,12 +138,17 @@ impl Permit {
     }
 }
 
+#[cold]
+fn settled_already() -> PyErr {
+    PyRuntimeError::new_err("this permit is settled already")
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
         if self.claim() {
             let breaker = self.breaker.get();
             // An abandoned call changes no state, so there is nothing to announce, and no Python code to run here.
-            breaker.core.settle(self.inner, Outcome::Ignored, || breaker.now_ns());
+            breaker.core.settle(self.inner, Outcome::Ignored, &breaker.clock);
         }
     }
 }

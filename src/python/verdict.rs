@@ -1,15 +1,15 @@
 //! Admission and verdicts: asks the core, tells it, and turns what it answers into Python's exceptions and callbacks.
 
-use pyo3::exceptions::PyBaseException;
+use pyo3::exceptions::{PyBaseException, PyException};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::PyString;
+use pyo3::types::{PyString, PyTuple};
 
 use super::Object;
 use super::boundary;
 use super::breaker::Breaker;
 use super::known::{self, known, raw};
-use crate::breaker::{Change, Outcome, Permit, Rejected, State};
+use crate::breaker::{Cause, Change, Outcome, Permit, Rejected, State};
 
 /// The breaker that `this`, a Python object, is.
 ///
@@ -21,11 +21,22 @@ pub unsafe fn breaker_of(py: Python<'_>, this: Object) -> &Breaker {
     unsafe { Borrowed::from_ptr(py, this).cast_unchecked::<Breaker>().get() }
 }
 
+/// The permit of a call that the state lets pass unasked.
+///
+/// # Safety
+/// As for [`breaker_of`].
+#[inline(always)]
+unsafe fn pass(py: Python<'_>, this: Object) -> Option<Permit> {
+    // SAFETY: the caller's promise.
+    let breaker = unsafe { breaker_of(py, this) };
+    breaker.core.pass(&breaker.clock)
+}
+
 /// Ask to make a call. `None`: an exception is set, `CircuitOpenError` or what a listener raised.
 #[inline(always)]
 pub fn admit(py: Python<'_>, this: Object) -> Option<Permit> {
     // SAFETY: all our callers hold a breaker, as their own `self` or as a field that their constructor checked.
-    match unsafe { breaker_of(py, this) }.core.pass() {
+    match unsafe { pass(py, this) } {
         Some(permit) => Some(permit),
         None => ask_or_raise(py, this),
     }
@@ -47,7 +58,7 @@ fn ask_or_raise(py: Python<'_>, this: Object) -> Option<Permit> {
 #[inline(always)]
 pub fn try_admit(py: Python<'_>, this: Object) -> Option<Permit> {
     // SAFETY: as in `admit`.
-    match unsafe { breaker_of(py, this) }.core.pass() {
+    match unsafe { pass(py, this) } {
         Some(permit) => Some(permit),
         None => ask(py, this).ok(),
     }
@@ -57,12 +68,12 @@ pub fn try_admit(py: Python<'_>, this: Object) -> Option<Permit> {
 fn ask(py: Python<'_>, this: Object) -> Result<Permit, Option<Rejected>> {
     // SAFETY: as in `admit`.
     let breaker = unsafe { breaker_of(py, this) };
-    let (verdict, change) = breaker.core.acquire(|| breaker.now_ns());
+    let (verdict, change) = breaker.core.acquire(&breaker.clock);
     if let Some(change) = change
         && !announce_or_raise(py, this, change)
     {
         if let Ok(permit) = verdict {
-            breaker.core.settle(permit, Outcome::Ignored, || breaker.now_ns());
+            breaker.core.settle(permit, Outcome::Ignored, &breaker.clock);
         }
         return Err(None);
     }
@@ -112,7 +123,7 @@ pub fn settle_value(py: Python<'_>, this: Object, permit: Permit, value: Object)
     if breaker.judge.is_failure.is_some() {
         return settle_judged(py, this, permit, value);
     }
-    match breaker.core.settle(permit, Outcome::Success, || breaker.now_ns()) {
+    match breaker.core.settle(permit, Outcome::Success, &breaker.clock) {
         None => true,
         Some(change) => announce_or_raise(py, this, change),
     }
@@ -153,11 +164,40 @@ pub fn settle_raised(py: Python<'_>, this: Object, permit: Permit, forced: Optio
     // SAFETY: as in `admit`; the exception's class is borrowed and stays alive as long as the exception is set.
     let (breaker, outcome) = unsafe {
         let breaker = breaker_of(py, this);
-        (breaker, forced.unwrap_or_else(|| classify(breaker, ffi::PyErr_Occurred())))
+        let judged = || match breaker.judge.classify {
+            Some(_) => classify_raised(py, breaker),
+            None => classify(breaker, ffi::PyErr_Occurred()),
+        };
+        (breaker, forced.unwrap_or_else(judged))
     };
-    if let Some(change) = breaker.core.settle(permit, outcome, || breaker.now_ns()) {
+    let least_open_ns = if outcome == Outcome::Failure && breaker.core.may_open() { asked_for_by_raised(py, breaker) } else { 0 };
+    if let Some(change) = breaker.core.settle_asking(permit, outcome, &breaker.clock, least_open_ns) {
         announce_raised(py, this, change, outcome);
     }
+}
+
+/// How long the service wants to be left alone, by the exception that is set, which stays set.
+#[cold]
+fn asked_for_by_raised(py: Python<'_>, breaker: &Breaker) -> u64 {
+    boundary::attached(|| {
+        let Some(error) = PyErr::take(py) else { return 0 };
+        let asked = asked_for(py, breaker, Some(error.value(py)), None);
+        boundary::raise(py, error);
+        // What a misbehaving attribute raises is no answer to the caller.
+        asked.unwrap_or(0)
+    })
+}
+
+/// How long the service wants to be left alone, in nanoseconds: `retry_after`, or the exception's.
+pub fn asked_for(
+    py: Python<'_>,
+    breaker: &Breaker,
+    error: Option<&Bound<'_, PyBaseException>>,
+    retry_after: Option<f64>,
+) -> PyResult<u64> {
+    let least_open = py.import("switchgear.recovery")?.getattr("least_open")?;
+    let seconds = least_open.call1((error, retry_after, breaker.max_reset_timeout(py)?))?.extract()?;
+    Ok(if seconds > 0.0 { super::breaker::to_ns(seconds) } else { 0 })
 }
 
 /// What an exception (or its class) says of the dependency.
@@ -176,6 +216,38 @@ pub unsafe fn classify(breaker: &Breaker, error: Object) -> Outcome {
     } else {
         Outcome::Failure
     }
+}
+
+/// As [`classify`], of the exception that is set, which stays set.
+#[cold]
+fn classify_raised(py: Python<'_>, breaker: &Breaker) -> Outcome {
+    boundary::attached(|| {
+        let Some(error) = PyErr::take(py) else { return Outcome::Failure };
+        let outcome = classify_instance(breaker, error.value(py));
+        boundary::raise(py, error);
+        outcome
+    })
+}
+
+/// As [`classify`], of an exception that there is: `config.classify` is asked first, of what is an `Exception`.
+pub fn classify_instance(breaker: &Breaker, error: &Bound<'_, PyBaseException>) -> Outcome {
+    let py = error.py();
+    if let Some(classify) = &breaker.judge.classify
+        && error.is_instance_of::<PyException>()
+    {
+        let word = classify.bind(py).call1((error,)).and_then(|answer| match answer.is_none() {
+            true => Ok(None),
+            false => known::outcome(&answer).map(Some),
+        });
+        match word {
+            Ok(Some(outcome)) => return outcome,
+            Ok(None) => {}
+            // The operation's own exception is the caller's; what the judge did wrong is told to whoever hears of such things.
+            Err(error) => error.write_unraisable(py, Some(classify.bind(py))),
+        }
+    }
+    // SAFETY: an exception instance.
+    unsafe { classify(breaker, error.as_ptr()) }
 }
 
 #[cold]
@@ -203,9 +275,21 @@ pub fn settle<'py>(
     outcome: Outcome,
     failure: impl FnOnce() -> PyResult<Bound<'py, PyAny>>,
 ) -> PyResult<()> {
+    settle_asking(py, this, permit, outcome, 0, failure)
+}
+
+/// As [`settle`], where the service asked not to be called for `least_open_ns`.
+pub fn settle_asking<'py>(
+    py: Python<'py>,
+    this: Object,
+    permit: Permit,
+    outcome: Outcome,
+    least_open_ns: u64,
+    failure: impl FnOnce() -> PyResult<Bound<'py, PyAny>>,
+) -> PyResult<()> {
     // SAFETY: as in `admit`.
     let (object, breaker) = unsafe { (Borrowed::from_ptr(py, this), breaker_of(py, this)) };
-    match breaker.core.settle(permit, outcome, || breaker.now_ns()) {
+    match breaker.core.settle_asking(permit, outcome, &breaker.clock, least_open_ns) {
         None => Ok(()),
         Some(change) => {
             let described = describe(&object, change, failure);
@@ -242,7 +326,12 @@ fn describe<'py>(this: &Bound<'py, PyAny>, change: Change, failure: impl FnOnce(
 #[cold]
 pub fn announce(this: &Bound<'_, PyAny>, change: Change) -> PyResult<()> {
     let retry_after = (change.to == State::Open).then(|| seconds(change.retry_after_ns));
-    let arguments = (known::state(change.from), known::state(change.to), change.generation, change.now_ns, retry_after);
+    let cause = match change.cause {
+        Cause::Rule(met) => Some((met.rule, met.hits, met.calls).into_pyobject(this.py())?),
+        Cause::Recovery => Some(PyTuple::empty(this.py())),
+        Cause::Operator => None,
+    };
+    let arguments = (known::state(change.from), known::state(change.to), change.generation, change.now_ns, retry_after, cause);
     this.call_method1(&known().names.on_transition, arguments).map(drop)
 }
 

@@ -17,6 +17,8 @@ mod setup;
 mod close;
 #[path = "loom/leases.rs"]
 mod leases;
+#[path = "loom/meters.rs"]
+mod meters;
 #[path = "loom/metrics.rs"]
 mod metrics;
 #[path = "loom/operator.rs"]
@@ -29,3 +31,5 @@ mod story;
 mod trip;
 #[path = "loom/wrong.rs"]
 mod wrong;
+#[path = "loom/wrong_meters.rs"]
+mod wrong_meters;

@@ -213,7 +213,7 @@ impl Call {
                 (*call).admission = Admission::None;
                 let breaker = breaker_of(py, (*call).breaker);
                 // An abandoned call changes no state, so there is nothing to announce, and no Python code to run here.
-                breaker.core.settle((*call).permit, Outcome::Ignored, || breaker.now_ns());
+                breaker.core.settle((*call).permit, Outcome::Ignored, &breaker.clock);
             }
             Self::forget_target(call);
             Arguments::forget(addr_of_mut!((*call).arguments));

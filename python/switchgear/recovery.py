@@ -1,0 +1,83 @@
+"""How long a breaker stays OPEN: the backoff, and what services ask for."""
+
+import math
+import os
+from dataclasses import dataclass
+from typing import Final
+
+from switchgear.config import DURATION_LIMIT, CircuitBreakerConfig
+
+MULTIPLIER_LIMIT: Final = 1_000.0
+_SEED_LIMIT: Final = 1 << 64
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Let the open time grow with every attempt to recover that fails.
+
+    The open time is ``reset_timeout * multiplier ** attempts``, at most ``max``, give or take a random part. An attempt
+    has failed when a probe fails, or brings no verdict within ``half_open_max_wait``. A breaker that has been CLOSED
+    for ``reset_timeout`` begins anew; one that trips earlier goes on where it was.
+
+    Polly's ``DelayGenerator`` and resilience4j's ``IntervalFunction.ofExponentialRandomBackoff`` do the same. Chance
+    keeps the breakers of many processes from probing a recovering service all at once.
+
+    Args:
+        multiplier: What each failed attempt multiplies the open time by; 1 to 1,000, default 2.0.
+        max: The longest open time, in seconds; at least the ``reset_timeout``, at most ten years, default 600.0.
+        jitter: The part of the open time that chance adds or takes, drawn once per trip; 0 to 1, default 0.2.
+        seed: What chance is drawn from, 0 to 2^64 - 1: with the same seed the n-th state change draws the same.
+            Default None: another one in each breaker.
+
+    Raises:
+        ValueError: A value is out of range or has the wrong type; the text names field, value and range.
+    """
+
+    multiplier: float = 2.0
+    max: float = 600.0
+    jitter: float = 0.2
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        _check("multiplier", self.multiplier, 1.0, MULTIPLIER_LIMIT)
+        _check("max", self.max, 1e-9, DURATION_LIMIT)
+        _check("jitter", self.jitter, 0.0, 1.0)
+        if self.seed is not None and not (type(self.seed) is int and 0 <= self.seed < _SEED_LIMIT):
+            raise ValueError(f"seed must be None or an int from 0 to 2**64 - 1, not {self.seed!r}")
+
+
+def backoff_numbers(config: CircuitBreakerConfig) -> tuple[float, int, float, int] | None:
+    """Return what a backend keeps for one breaker: multiplier, longest open time in ns, jitter and seed; or None."""
+    backoff = config.backoff
+    if backoff is None:
+        return None
+    seed = int.from_bytes(os.urandom(8), "little") if backoff.seed is None else backoff.seed
+    return float(backoff.multiplier), round(backoff.max * 1e9), float(backoff.jitter), seed
+
+
+def least_open(failure: BaseException, retry_after: float | None, limit: float) -> float:
+    """Return how many seconds a service wants to be left alone, as far as that is to be believed.
+
+    Args:
+        failure: What a call failed with; its ``retry_after``, if it has a numeric one, counts.
+        retry_after: What the caller was told, in seconds; goes before the exception's. None: nothing.
+        limit: The longest time to believe, in seconds.
+
+    Returns:
+        0.0 to ``limit``; 0.0 where nobody asked for anything.
+    """
+    if retry_after is None:
+        try:
+            retry_after = getattr(failure, "retry_after", None)
+        except Exception:
+            # A property that fails; whatever it would have said, the call has failed.
+            return 0.0
+    if isinstance(retry_after, bool) or not isinstance(retry_after, (int, float)) or math.isnan(retry_after):
+        return 0.0
+    return min(max(retry_after, 0.0), limit)
+
+
+def _check(field: str, value: object, least: float, most: float) -> None:
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and least <= value <= most:
+        return
+    raise ValueError(f"{field} must be a number from {least:,g} to {most:,g}, not {value!r}")
