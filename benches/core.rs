@@ -3,6 +3,7 @@
 //! `cargo bench --bench core`. Times are per call. The floor of each run is one relaxed add to a counter of the thread's own,
 //! the least that a breaker that counts can cost; the two-thread rows stand beside a one-thread row of the same harness.
 
+use std::cell::Cell;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Barrier, mpsc};
@@ -11,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use criterion::Criterion;
 use switchgear::breaker::transition::{Event, transition};
-use switchgear::breaker::{Packed, Word};
-use switchgear::{Breaker, Outcome, Rules, State};
+use switchgear::breaker::{MeterRule, Packed, Rate, Score, Window, Word};
+use switchgear::{Breaker, Meters, Outcome, Rules, State};
 
 const SECOND: u64 = 1_000_000_000;
 const NEVER_TRIPS: u32 = 1_000_000_000;
@@ -28,6 +29,7 @@ fn main() {
     probes(&mut criterion);
     threads(&mut criterion);
     parts(&mut criterion);
+    windows(&mut criterion);
     criterion.final_summary();
 }
 
@@ -174,4 +176,45 @@ fn parts(criterion: &mut Criterion) {
     let breaker = open();
     group.bench_function("snapshot", |b| b.iter(|| black_box(&breaker).block().snapshot(black_box(SECOND))));
     group.finish();
+}
+
+/// A breaker with a window, and nothing that ever trips it.
+fn metered(window: Window, slower_than_ns: u64) -> Breaker {
+    let rate = Rate { window, rate: 1.0, minimum_calls: 2, slower_than_ns };
+    let rules = Rules { trip: Score::NONE, ..Rules::new(1, 2, SECOND) };
+    Breaker::with_meters(rules, Meters::new(&[(0, MeterRule::Rate(rate))]))
+}
+
+thread_local! {
+    /// Each thread's own count of calls.
+    static TURN: Cell<u64> = const { Cell::new(0) };
+}
+
+/// One failure in ten, the worst that a window of calls meets: each call moves it, and many of them its ring.
+fn mixed(breaker: &Breaker, turn: &Cell<u64>) {
+    turn.set(turn.get() + 1);
+    let outcome = if turn.get().is_multiple_of(10) { Outcome::Failure } else { Outcome::Success };
+    if let (Ok(permit), _) = black_box(breaker).acquire(|| black_box(SECOND)) {
+        black_box(breaker.settle(permit, outcome, || black_box(SECOND)));
+    }
+}
+
+/// The price of a window by its length: of successes alone, and with one failure in ten; and from two threads.
+fn windows(criterion: &mut Criterion) {
+    let calls = [10, 100, 1_000, 10_000, 100_000].map(|calls| (format!("{calls} calls"), Window::Calls(calls), 0));
+    let time = [("ten buckets".to_owned(), Window::Buckets(SECOND), 0), ("100 calls, slow ones".to_owned(), Window::Calls(100), SECOND)];
+    for (name, window, slower_than_ns) in calls.into_iter().chain(time) {
+        let mut group = criterion.benchmark_group(format!("window of {name}"));
+        let breaker = metered(window, slower_than_ns);
+        group.bench_function("successes", |b| b.iter(|| succeed(&breaker)));
+        let (breaker, turn) = (metered(window, slower_than_ns), Cell::new(0));
+        group.bench_function("one failure in ten", |b| b.iter(|| mixed(&breaker, &turn)));
+        for threads in [1, 2] {
+            let breaker = metered(window, slower_than_ns);
+            group.bench_function(format!("one failure in ten, {threads} threads"), |b| {
+                b.iter_custom(|calls| side_by_side(threads, Shards::Apart, calls, || TURN.with(|turn| mixed(&breaker, turn))));
+            });
+        }
+        group.finish();
+    }
 }

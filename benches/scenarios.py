@@ -14,7 +14,7 @@ from backends import BACKENDS, CircuitOpenError, opened, patient
 from measure import Samples, Subject
 
 Kind = Literal["sync", "async"]
-Sense = Literal["floor", "wrapper", "added", "added/timeout"]
+Sense = Literal["floor", "wrapper", "default", "added", "added/timeout"]
 
 
 @dataclass(frozen=True, slots=True)

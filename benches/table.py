@@ -17,6 +17,7 @@ import host
 import memory
 import peers
 import startup
+import trip_rules
 from backends import refuse_debug_build
 from measure import Samples, measure
 from rows import Row, quartiles, render, render_misses
@@ -73,7 +74,7 @@ def _rows(options: argparse.Namespace) -> Iterator[Row]:
     def wanted(key: str) -> bool:
         return not options.only or any(word in key for word in options.only)
 
-    measured = {scenario: Samples() for scenario in scenarios() if wanted(scenario.key)}
+    measured = {scenario: Samples() for scenario in [*scenarios(), *trip_rules.scenarios()] if wanted(scenario.key)}
     for _ in range(PASSES):
         for scenario, samples in measured.items():
             rounds = options.rounds // PASSES

@@ -176,6 +176,15 @@ def test_a_registry_may_have_a_clock_of_its_own():
     assert made.get_state() == "OPEN (elapsed: 1.250s)"
 
 
+def test_a_registry_lists_its_families_apart_from_its_breakers(registry):
+    """A family may have the name of a breaker; what families() returns is the caller's own."""
+    made, family = registry.register("venue"), registry.family("venue")
+    assert {"venue": made} == dict(registry)
+    assert {"venue": family} == registry.families
+    registry.families.clear()
+    assert {"venue": family} == registry.families
+
+
 @pytest.fixture
 def fresh_default_registry():
     default_registry().clear()

@@ -6,6 +6,7 @@ from switchgear.config import CircuitBreakerConfig
 from switchgear.errors import CallTimeoutError, CircuitBreakerError, CircuitOpenError
 from switchgear.events import TransitionEvent
 from switchgear.fallback import FallbackView
+from switchgear.family import Family
 from switchgear.guard import Guard
 from switchgear.metrics import CircuitBreakerMetrics
 from switchgear.registry import CircuitBreakerRegistry, breaker, default_registry
@@ -21,6 +22,7 @@ __all__ = [
     "CircuitBreakerRegistry",
     "CircuitOpenError",
     "FallbackView",
+    "Family",
     "Guard",
     "Permit",
     "State",

@@ -2,21 +2,24 @@
 
 import sys
 import time
-from collections.abc import Callable
-from threading import Lock
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, NoReturn, ParamSpec, Self, TypeVar, overload
 
 from switchgear import _compat
 from switchgear.config import CircuitBreakerConfig
-from switchgear.events import Listener, Listeners, TransitionEvent, log_transition
+from switchgear.events import LOCK, Cause, Listener, Listeners, TransitionEvent, explain, log_transition
 from switchgear.fallback import FallbackView
 from switchgear.guard import Guard
+from switchgear.history import History
 from switchgear.metrics import CircuitBreakerMetrics
 from switchgear.protect import protect
 from switchgear.state import State
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from switchgear._compat import ManualClock
+    from switchgear.streams import EventStream
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -25,9 +28,6 @@ AnyListener = TypeVar("AnyListener", bound=Listener)
 
 # Frozen, so that all who say nothing share it.
 _DEFAULT: Final = CircuitBreakerConfig()
-
-# One for all breakers: it is held for one assignment, once in a breaker's life, and no call happens inside.
-_LISTENERS_LOCK: Final = Lock()
 
 
 class CircuitBreaker(_compat.Breaker):
@@ -63,8 +63,10 @@ class CircuitBreaker(_compat.Breaker):
         OPEN
     """
 
-    __slots__ = ("__weakref__", "_listeners", "_shared_listeners")
+    __slots__ = ("__weakref__", "_history", "_listeners", "_shared_listeners")
 
+    _history: History
+    """There from the first transition on."""
     _listeners: Listeners | None
     _shared_listeners: Listeners | None
 
@@ -175,7 +177,7 @@ class CircuitBreaker(_compat.Breaker):
         listeners = self._listeners
         if listeners is None:
             created = Listeners()
-            with _LISTENERS_LOCK:
+            with LOCK:
                 if self._listeners is None:
                     self._listeners = created
                 listeners = self._listeners
@@ -187,9 +189,57 @@ class CircuitBreaker(_compat.Breaker):
         if self._listeners is not None:
             self._listeners.discard(listener)
 
+    def events(self, *, maxlen: int = 1024) -> "EventStream":
+        """Return the state changes from now on, for ``async for event in cb.events()``.
+
+        Otherwise as ``CircuitBreakerRegistry.events``.
+        """
+        # Imported late: only asyncio's users need it, and it needs asyncio.
+        from switchgear.streams import EventStream
+
+        return EventStream(self, maxlen)
+
+    async def wait_for(self, states: State | Iterable[State], timeout: "float | timedelta | None" = None) -> State:
+        """Wait, on asyncio, until the breaker enters a state; return at once if it is there already.
+
+        It watches and changes nothing: OPEN becomes HALF_OPEN with the first call after the reset timeout, not with the
+        time, so somebody has to go on calling. The state may be another again when the waiter runs. A cancelled wait
+        leaves nothing behind.
+
+        Args:
+            states: A state, or several, any of which ends the wait.
+            timeout: Seconds (or a ``timedelta``) to wait at most, 0 or more; default ``None``: no limit.
+
+        Returns:
+            The state that ended the wait.
+
+        Raises:
+            TimeoutError: It was in none of them for so long.
+            ValueError: There is no state in ``states``, or something else; ``timeout`` is no duration.
+            RuntimeError: There is no running asyncio loop.
+        """
+        from switchgear.streams import wait_for
+
+        return await wait_for(self, states, timeout)
+
+    def history(self) -> tuple[TransitionEvent, ...]:
+        """Return the last 64 state changes, oldest first; empty before the first."""
+        history: History | None = getattr(self, "_history", None)
+        return () if history is None else history.events()
+
     def _on_transition(
-        self, from_state: State, to_state: State, generation: int, now_ns: int, retry_after: float | None
+        self,
+        from_state: State,
+        to_state: State,
+        generation: int,
+        now_ns: int,
+        retry_after: float | None,
+        cause: Cause = (),
     ) -> None:
+        history = self._made_history()
+        last_failure = self.last_failure
+        # An operator opens it for reasons of his own, whatever failed before.
+        opened_by_failure = to_state is State.OPEN and cause is not None
         event = TransitionEvent(
             name=self.name,
             from_state=from_state,
@@ -197,9 +247,12 @@ class CircuitBreaker(_compat.Breaker):
             generation=generation,
             monotonic=now_ns / 1e9,
             timestamp=time.time(),
-            last_failure=self.last_failure,
+            last_failure=last_failure,
             retry_after=retry_after,
+            why=explain(self.config, to_state, cause),
+            failures=history.failures(last_failure if opened_by_failure else None),
         )
+        history.add(event)
         try:
             log_transition(event)
         except Exception as error:
@@ -208,6 +261,13 @@ class CircuitBreaker(_compat.Breaker):
         for listeners in (self._listeners, self._shared_listeners):
             if listeners is not None:
                 listeners.notify(event)
+
+    def _made_history(self) -> History:
+        history: History | None = getattr(self, "_history", None)
+        if history is None:
+            with LOCK:
+                history = self._history = getattr(self, "_history", None) or History()
+        return history
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r} {self.get_state()}>"

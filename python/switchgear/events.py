@@ -1,18 +1,36 @@
-"""State changes as values, and the listeners that hear of them."""
+"""State changes as values, why they happened, and the listeners that hear of them."""
 
 import logging
+import os
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final, NamedTuple, TypeAlias
+from threading import RLock
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from switchgear.errors import format_seconds
 from switchgear.state import State
 
+if TYPE_CHECKING:
+    from switchgear.config import CircuitBreakerConfig
+
 logger: Final = logging.getLogger("switchgear")
+
+LOCK: Final = RLock()
+"""For what a state change writes outside the backend: held for a few assignments, and by no call that changes nothing.
+
+Reentrant, because a finaliser or a signal handler may run inside and change a state itself; one for all, so that
+``fork()`` can take it and no child inherits it from a thread that it does not have.
+"""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=LOCK.acquire, after_in_parent=LOCK.release, after_in_child=LOCK.release)
+
+Cause: TypeAlias = tuple[int, int, int] | tuple[str] | tuple[()] | None
+"""What a backend says of a change: a rule's index, hits or level, and calls or 0; a phrase; () recovery; None a command."""
 
 
 class TransitionEvent(NamedTuple):
-    """One state change of one breaker."""
+    """One state change of one breaker; ``str()`` is one line for the people who are woken by it."""
 
     name: str
     """The breaker's name."""
@@ -38,18 +56,74 @@ class TransitionEvent(NamedTuple):
     retry_after: float | None
     """Seconds until the first probe where the new state is OPEN (``math.inf``: until told otherwise), else None."""
 
+    why: str = ""
+    """Why, in one phrase: the rule that was met, its threshold and the numbers that met it; or what else it was."""
+
+    failures: tuple[str, ...] = ()
+    """The last distinct failures that opened the breaker, at most 5, oldest first; each of at most 200 characters."""
+
     def __str__(self) -> str:
         text = f"{self.name!r}: {self.from_state} -> {self.to_state}"
+        if self.to_state is State.OPEN and self.retry_after == float("inf"):
+            # An operator's word, which this says already; and what failed last may have failed hours ago.
+            return f"{text}, until told otherwise"
+        if self.why:
+            text += f", {self.why}"
         if self.to_state is not State.OPEN:
             return text
-        if self.retry_after == float("inf"):
-            # An operator's word: what failed last may have failed hours ago.
-            return f"{text}, until told otherwise"
         if self.retry_after is not None:
             text += f", retry in {format_seconds(self.retry_after, digits=3)}"
         if self.last_failure is not None:
             text += f", last failure: {self.last_failure}"
         return text
+
+
+def explain(config: "CircuitBreakerConfig", to_state: State, cause: Cause) -> str:
+    """Say why a state changed, in one phrase.
+
+    Args:
+        config: The breaker's; one that has been replaced since the change costs the phrase its details, no more.
+        to_state: The state that was entered.
+        cause: What the backend says of it.
+
+    Returns:
+        ``"failure rate 60.0% (12 of 20 calls) reached 50%"``, ``"5 consecutive failures"``, ``"a probe failed"``.
+    """
+    if cause is None:
+        return "an operator's command"
+    if len(cause) == 3:
+        return _explain_trip(config, *cause)
+    if cause:
+        return cause[0]
+    if to_state is State.HALF_OPEN:
+        return "reset timeout over"
+    if to_state is State.CLOSED:
+        probes = config.success_threshold
+        return f"{probes} {'probe' if probes == 1 else 'probes'} succeeded"
+    return "a probe failed"
+
+
+def _explain_trip(config: "CircuitBreakerConfig", index: int, hits: int, calls: int) -> str:
+    if config.trip is not None and index < len(config.trip):
+        # Imported late: whoever holds a rule has the module already.
+        from switchgear.rules import ChangeDetection, FailureRate, SlowCallRate
+
+        rule = config.trip[index]
+        if calls and isinstance(rule, FailureRate):
+            return f"failure rate {hits / calls:.1%} ({hits} of {calls} calls) reached {_percent(rule.rate)}"
+        if calls and isinstance(rule, SlowCallRate):
+            slow = f"{hits} of {calls} calls took over {format_seconds(rule.slower_than)}"  # type: ignore[arg-type]
+            return f"slow-call rate {hits / calls:.1%} ({slow}) reached {_percent(rule.rate)}"
+        if not calls and isinstance(rule, ChangeDetection):
+            rise = f"from {_percent(rule.healthy)} towards {_percent(rule.failing)}"
+            return f"failures rose {rise} (level {hits} reached {rule.limit})"
+    if calls:
+        return f"{hits} of {calls} calls"
+    return "1 failure" if hits == 1 else f"{hits} consecutive failures"
+
+
+def _percent(part: float) -> str:
+    return f"{100.0 * part:g}%"
 
 
 Listener: TypeAlias = Callable[[TransitionEvent], object]
@@ -100,6 +174,7 @@ def log_transition(event: TransitionEvent) -> None:
             "from_state": event.from_state,
             "to_state": event.to_state,
             "generation": event.generation,
+            "why": event.why,
             "last_failure": event.last_failure,
         }
         logger.log(level, "%s", event, extra=details)

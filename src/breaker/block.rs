@@ -252,7 +252,7 @@ impl Block {
         };
         let retry_after_ns = if new.state == State::Open { tick::until(new.payload, now_ns) } else { None };
         let cause = Cause::Recovery;
-        Some(Change { from: old.state, to: new.state, generation: new.generation.number(), now_ns, retry_after_ns, cause })
+        Some(Change { from: old.state, to: new.state, generation: new.generation.number(), now_ns, retry_after_ns, cause, slow_ns: 0 })
     }
 
     /// The state, alone: what a reader asks for most.

@@ -106,6 +106,8 @@ pub struct Change {
     pub retry_after_ns: Option<u64>,
     /// Why.
     pub cause: Cause,
+    /// How long the call took that made the change, where it succeeded and was slow; else 0.
+    pub slow_ns: u64,
 }
 
 impl Change {
@@ -123,6 +125,10 @@ pub enum Cause {
     Rule(Met),
     /// The machine's own way back, or a probe that failed on it.
     Recovery,
+    /// A probe that succeeded, and took too long for it.
+    SlowProbe,
+    /// HALF_OPEN that waited for its verdicts long enough.
+    NoVerdict,
     /// An operator's command.
     Operator,
 }

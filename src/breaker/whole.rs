@@ -74,7 +74,8 @@ impl Breaker {
         let mut expired = None;
         if more.recovery.is_over(word, now_ns) {
             let until = |word| self.open_until(word, 0, now_ns);
-            expired = self.remembered(self.block.command(&self.rules, Some(word.generation), Event::Trip, now_ns, until));
+            let change = self.block.command(&self.rules, Some(word.generation), Event::Trip, now_ns, until);
+            expired = self.remembered(change.map(|change| change.with(Cause::NoVerdict)));
         }
         let (answer, change) = self.block.acquire_probe(&self.rules, now_ns);
         // At most one of the two: an open time that begins now is not over now.
@@ -126,12 +127,18 @@ impl Breaker {
             met = met.filter(|met| !(failed && met.rule > self.rules.trip_rule && self.block.is_on_the_brink(&self.rules)));
         }
         // A probe that was slow is no sign of health, whatever it brought.
-        let is_slow_probe = outcome == Outcome::Success && permit.is_probe() && meters.is_slow(duration_ns);
+        let is_slow = outcome == Outcome::Success && meters.is_slow(duration_ns);
+        let is_slow_probe = is_slow && permit.is_probe();
         let event = if met.is_some() || is_slow_probe { Some(Event::Trip) } else { event(outcome) };
         let now_ns = time.now_ns();
         let until = |word| self.open_until(word, least_open_ns, now_ns);
         let change = self.remembered(self.block.settle_elsewhere(&self.rules, permit, outcome, event, now_ns, until))?;
-        Some(met.map_or(change, |met| change.with(Cause::Rule(met))))
+        let change = Change { slow_ns: if is_slow { duration_ns } else { 0 }, ..change };
+        Some(match met {
+            Some(met) => change.with(Cause::Rule(met)),
+            None if is_slow_probe => change.with(Cause::SlowProbe),
+            None => change,
+        })
     }
 
     /// Whether a failure that comes now may open: then its caller has reason to find out what the service asked for.

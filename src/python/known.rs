@@ -18,10 +18,11 @@ pub struct Known {
     pub timeout_error: Py<PyType>,
     /// `switchgear.errors.UnprotectedError`
     unprotected_error: Py<PyType>,
-    /// `switchgear.errors.describe_failure`, `describe_result`, `describe_timeout`
+    /// `switchgear.errors.describe_failure`, `describe_result`, `describe_timeout`, `describe_slow`
     pub describe_failure: Py<PyAny>,
     pub describe_result: Py<PyAny>,
     pub describe_timeout: Py<PyAny>,
+    pub describe_slow: Py<PyAny>,
     /// `sys.modules`: trio is there before anybody can run under it.
     pub modules: Py<PyDict>,
     pub names: Names,
@@ -57,6 +58,7 @@ pub fn load(py: Python<'_>) -> PyResult<()> {
         describe_failure: errors.getattr("describe_failure")?.unbind(),
         describe_result: errors.getattr("describe_result")?.unbind(),
         describe_timeout: errors.getattr("describe_timeout")?.unbind(),
+        describe_slow: errors.getattr("describe_slow")?.unbind(),
         modules: py.import("sys")?.getattr("modules")?.cast_into()?.unbind(),
         names: Names {
             asyncio: intern("asyncio"),

@@ -125,8 +125,24 @@ pub fn settle_value(py: Python<'_>, this: Object, permit: Permit, value: Object)
     }
     match breaker.core.settle(permit, Outcome::Success, &breaker.clock) {
         None => true,
-        Some(change) => announce_or_raise(py, this, change),
+        Some(change) => announce_success(py, this, change),
     }
+}
+
+#[cold]
+fn announce_success(py: Python<'_>, this: Object, change: Change) -> bool {
+    boundary::attached(|| {
+        // SAFETY: as in `admit`.
+        let this = unsafe { Borrowed::from_ptr(py, this) };
+        let described = describe_success(&this, change);
+        match described.and(announce(&this, change)) {
+            Ok(()) => true,
+            Err(error) => {
+                boundary::raise(py, error);
+                false
+            }
+        }
+    })
 }
 
 #[cold]
@@ -292,7 +308,7 @@ pub fn settle_asking<'py>(
     match breaker.core.settle_asking(permit, outcome, &breaker.clock, least_open_ns) {
         None => Ok(()),
         Some(change) => {
-            let described = describe(&object, change, failure);
+            let described = if outcome == Outcome::Success { describe_success(&object, change) } else { describe(&object, change, failure) };
             let announced = announce(&object, change);
             described.and(announced)
         }
@@ -322,6 +338,14 @@ fn describe<'py>(this: &Bound<'py, PyAny>, change: Change, failure: impl FnOnce(
     Ok(())
 }
 
+/// As [`describe`], of a success: it can trip, by filling a window or by being slow. Only in the latter case there is something to say.
+fn describe_success(this: &Bound<'_, PyAny>, change: Change) -> PyResult<()> {
+    if change.slow_ns == 0 {
+        return Ok(());
+    }
+    describe(this, change, || known().describe_slow.bind(this.py()).call1((seconds(Some(change.slow_ns)),)))
+}
+
 /// Tell Python of a change of state: the log and the listeners. An `Exception` of a listener is logged there and ends there.
 #[cold]
 pub fn announce(this: &Bound<'_, PyAny>, change: Change) -> PyResult<()> {
@@ -329,6 +353,8 @@ pub fn announce(this: &Bound<'_, PyAny>, change: Change) -> PyResult<()> {
     let cause = match change.cause {
         Cause::Rule(met) => Some((met.rule, met.hits, met.calls).into_pyobject(this.py())?),
         Cause::Recovery => Some(PyTuple::empty(this.py())),
+        Cause::SlowProbe => Some(PyTuple::new(this.py(), ["a probe was slow"])?),
+        Cause::NoVerdict => Some(PyTuple::new(this.py(), ["the probes brought no verdict in time"])?),
         Cause::Operator => None,
     };
     let arguments = (known::state(change.from), known::state(change.to), change.generation, change.now_ns, retry_after, cause);

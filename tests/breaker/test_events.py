@@ -8,6 +8,7 @@ import pytest
 
 from helpers import Boom, counted, fail, ok, trip
 from switchgear import CircuitBreaker, CircuitBreakerConfig, CircuitOpenError, State, TransitionEvent
+from switchgear.rules import Calls, ChangeDetection, ConsecutiveFailures, FailureRate, SlowCallRate
 
 
 @pytest.fixture
@@ -80,10 +81,72 @@ def test_an_event_is_one_line_of_text(breaker, clock, heard):
     breaker.acquire().release()
     breaker.force_open()
     assert [str(event) for event in heard] == [
-        "'quotes': CLOSED -> OPEN, retry in 60s, last failure: ValueError: two lines",
-        "'quotes': OPEN -> HALF_OPEN",
+        "'quotes': CLOSED -> OPEN, 3 consecutive failures, retry in 60s, last failure: ValueError: two lines",
+        "'quotes': OPEN -> HALF_OPEN, reset timeout over",
         "'quotes': HALF_OPEN -> OPEN, until told otherwise",
     ]
+
+
+def test_an_event_says_why(breaker, clock, heard):
+    """Trips name the rule, recovery its step, and a command the operator."""
+    trip(breaker)
+    clock.advance(60)
+    breaker.acquire().failure()
+    clock.advance(60)
+    breaker.acquire().success()
+    breaker.acquire().success()
+    breaker.disable()
+    breaker.force_open()
+    breaker.reset()
+    assert [
+        "3 consecutive failures",
+        "reset timeout over",
+        "a probe failed",
+        "reset timeout over",
+        "2 probes succeeded",
+        "an operator's command",
+        "an operator's command",
+        "an operator's command",
+    ] == [event.why for event in heard]
+
+
+def test_one_of_something_is_said_in_the_singular(clock):
+    breaker = CircuitBreaker("q", CircuitBreakerConfig(1, 1), clock=clock)
+    trip(breaker)
+    clock.advance(60)
+    breaker.acquire().success()
+    assert ["1 failure", "reset timeout over", "1 probe succeeded"] == [event.why for event in breaker.history()]
+
+
+RATE, SLOW = FailureRate(0.5), SlowCallRate(0.3, slower_than=1.5, window=Calls(50))
+CHANGE = ChangeDetection(healthy=0.01, failing=0.3)
+
+
+@pytest.mark.parametrize(
+    ("trip", "cause", "why"),
+    [
+        (None, (0, 5, 0), "5 consecutive failures"),
+        (ConsecutiveFailures(7), (0, 7, 0), "7 consecutive failures"),
+        (RATE, (0, 12, 20), "failure rate 60.0% (12 of 20 calls) reached 50%"),
+        (FailureRate(0.001, window=Calls(1000)), (0, 1, 1000), "failure rate 0.1% (1 of 1000 calls) reached 0.1%"),
+        (SLOW, (0, 7, 20), "slow-call rate 35.0% (7 of 20 calls took over 1.5s) reached 30%"),
+        (CHANGE, (0, 99, 0), f"failures rose from 1% towards 30% (level 99 reached {CHANGE.limit})"),
+        ((CHANGE, ConsecutiveFailures(5), RATE), (1, 5, 0), "5 consecutive failures"),
+        ((CHANGE, ConsecutiveFailures(5), RATE), (2, 1, 2), "failure rate 50.0% (1 of 2 calls) reached 50%"),
+    ],
+)
+def test_a_trip_names_its_rule_its_threshold_and_the_numbers_that_met_it(trip, cause, why):
+    breaker = CircuitBreaker("q", CircuitBreakerConfig(trip=trip))
+    breaker._on_transition(State.CLOSED, State.OPEN, 1, 0, 60.0, cause)
+    assert why == breaker.history()[0].why
+
+
+@pytest.mark.parametrize("cause", [(0, 12, 20), (0, 5, 0), (1, 12, 20), (3, 5, 0)])
+def test_a_cause_that_another_configuration_gave_hurts_no_call(cause):
+    """A breaker may have got a new configuration before the old one's trip is told: then the numbers have to do."""
+    breaker = CircuitBreaker("q", CircuitBreakerConfig(trip=(CHANGE, ConsecutiveFailures(3))))
+    breaker._on_transition(State.CLOSED, State.OPEN, 1, 0, 60.0, cause)
+    assert str(cause[1]) in breaker.history()[0].why
 
 
 def test_on_transition_is_a_decorator(breaker):
@@ -227,7 +290,9 @@ def test_a_log_record_has_the_details_as_extra_fields(breaker, caplog):
     (record,) = caplog.records
     assert (record.breaker, record.from_state, record.to_state) == ("quotes", State.CLOSED, State.OPEN)
     assert (record.generation, record.last_failure) == (1, "Boom: boom")
-    assert record.getMessage() == "'quotes': CLOSED -> OPEN, retry in 60s, last failure: Boom: boom"
+    assert "3 consecutive failures" == record.why
+    text = "'quotes': CLOSED -> OPEN, 3 consecutive failures, retry in 60s, last failure: Boom: boom"
+    assert text == record.getMessage()
 
 
 def test_the_failure_that_tripped_last_stays_readable(breaker, clock):
