@@ -113,8 +113,8 @@ def _curves(panel: Panel) -> Iterator[str]:
             missed.append(place)
     # Whoever never trips has no place among the others, and is named all the same.
     if missed:
-        yield _text(PANEL_WIDTH - 24 - 16 * len(missed), 18, "never, as named:", "small", "end")
-        yield from (_mark(PANEL_WIDTH - 16 * (len(missed) - at), 14, place) for at, place in enumerate(missed))
+        yield _text(PANEL_WIDTH - 24 - 16 * len(missed), -10, "never:", "small", "end")
+        yield from (_mark(PANEL_WIDTH - 16 * (len(missed) - at), -14, place) for at, place in enumerate(missed))
 
 
 def _spot(point: Point, outage: str) -> tuple[float, float] | None:

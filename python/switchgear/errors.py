@@ -141,6 +141,11 @@ def describe_timeout(timeout: float) -> str:
     return f"timed out after {format_seconds(timeout)}"
 
 
+def describe_slow(duration: float) -> str:
+    """Describe a call that was slow, whatever it brought, by its ``duration`` in seconds: ``"took 2.5s"``."""
+    return f"took {format_seconds(duration, digits=3)}"
+
+
 def _one_line(text: str) -> str:
     # Cut before splitting: an exception's text may be megabytes of somebody's response body.
     line = " ".join(text[: 4 * _DESCRIPTION_LIMIT].split())

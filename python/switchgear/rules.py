@@ -173,6 +173,13 @@ class ChangeDetection:
     Raises:
         ValueError: A value has the wrong type or is out of range, or the rates are too close for so few false trips;
             the text names field, value and what would fit.
+
+    Example:
+        >>> rule = ChangeDetection(healthy=0.01, failing=0.3)
+        >>> rule.step, rule.limit, round(rule.calls_between_false_trips)
+        (10, 35, 1267316)
+        >>> round(rule.expected_calls_to_trip(0.3)), rule.expected_calls_to_trip(1)
+        (16, 4.0)
     """
 
     healthy: float = 0.01

@@ -68,6 +68,11 @@ impl Recovery {
             && now_ns >= (began & tick::NEVER).saturating_mul(tick::TICK_NS).saturating_add(self.max_wait_ns)
     }
 
+    /// Forget every attempt.
+    pub(super) fn forget(&self) {
+        self.failed.swap(0, Relaxed);
+    }
+
     /// Remember a change of state.
     pub(super) fn remember(&self, change: Change, reset_timeout_ns: u64) {
         match change.to {

@@ -149,7 +149,13 @@ impl Breaker {
 
     /// Move the state by hand: one of the operator's events.
     pub fn command(&self, event: Event, now_ns: u64) -> Option<Change> {
-        self.remembered(self.block.command(&self.rules, None, event, now_ns, |_| tick::NEVER))
+        let change = self.remembered(self.block.command(&self.rules, None, event, now_ns, |_| tick::NEVER));
+        if let Some(more) = &self.more
+            && event == Event::Reset
+        {
+            more.recovery.forget();
+        }
+        change
     }
 
     /// Open by hand, for `open_ns`.

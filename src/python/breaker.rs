@@ -62,6 +62,12 @@ impl Breaker {
         drop(old);
     }
 
+    pub(super) fn forget_last_failure(&self) {
+        let old = self.describe().take();
+        // As above.
+        drop(old);
+    }
+
     /// The longest time that a service may ask to be left alone for, in seconds.
     pub(super) fn max_reset_timeout(&self, py: Python<'_>) -> PyResult<f64> {
         self.config.bind(py).getattr("max_reset_timeout")?.extract()

@@ -338,9 +338,13 @@ fn describe<'py>(this: &Bound<'py, PyAny>, change: Change, failure: impl FnOnce(
     Ok(())
 }
 
-/// As [`describe`], of a success: it can trip, by filling a window or by being slow. Only in the latter case there is something to say.
+/// As [`describe`], of a success: it can trip, by being slow or by filling a window. Of the latter there is no failure to tell.
 fn describe_success(this: &Bound<'_, PyAny>, change: Change) -> PyResult<()> {
     if change.slow_ns == 0 {
+        if change.to == State::Open {
+            // SAFETY: as in `admit`.
+            unsafe { breaker_of(this.py(), this.as_ptr()) }.forget_last_failure();
+        }
         return Ok(());
     }
     describe(this, change, || known().describe_slow.bind(this.py()).call1((seconds(Some(change.slow_ns)),)))

@@ -3,15 +3,22 @@
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from switchgear._pure import word as words
+from switchgear._pure.classification import classify
 from switchgear._pure.clock import ManualClock
 from switchgear._pure.counters import Counters
-from switchgear._pure.word import FAILURE, IGNORED, SUCCESS, Grant, Word
-from switchgear.config import CircuitBreakerConfig
-from switchgear.errors import CircuitOpenError, describe_failure, describe_result, describe_timeout
+from switchgear._pure.meters import Meter, new_meters
+from switchgear._pure.rules import Rules, nanoseconds
+from switchgear._pure.word import CLOSED, DISABLED, FAILURE, IGNORED, OPEN, SUCCESS, Grant, Met, Word
+from switchgear.config import CircuitBreakerConfig, _duration
+from switchgear.errors import CircuitOpenError, describe_failure, describe_result, describe_slow, describe_timeout
+from switchgear.events import Cause
 from switchgear.state import State
+
+if TYPE_CHECKING:
+    from datetime import timedelta
 
 ATOMIC_INCREMENT: Final = sys.implementation.name == "cpython" and getattr(sys, "_is_gil_enabled", lambda: True)()
 """Whether ``self.count += 1`` loses nothing: with CPython's GIL threads switch only at calls and backward jumps."""
@@ -26,10 +33,11 @@ class Core(Counters):
     computed from is still there (else start again), then announce it, again with nothing locked.
     """
 
-    __slots__ = ("_abandoned", "_config", "_name", "_now_ns", "_quick")
+    __slots__ = ("_abandoned", "_config", "_meters", "_name", "_now_ns", "_quick")
 
     _name: str
     _config: CircuitBreakerConfig
+    _meters: tuple[Meter, ...]
     _now_ns: Callable[[], int]
     _quick: bool
     """Whether a success in a calm CLOSED is one increment."""
@@ -43,7 +51,9 @@ class Core(Counters):
         self._now_ns = time.monotonic_ns if clock is None else clock.now_ns
         self._quick = ATOMIC_INCREMENT and config.is_failure is None
         self._abandoned = []
-        self._begin(Word(State.CLOSED, 0))
+        rules = Rules(config)
+        self._meters = new_meters(rules)
+        self._begin(Word(rules, CLOSED, 0))
         return self
 
     @property
@@ -66,26 +76,31 @@ class Core(Counters):
         """Description of the failure that tripped the breaker last, or None: ``"ValueError: boom"``."""
         return self._word.last_failure
 
-    def force_open(self) -> None:
-        """Reject every call until told otherwise.
+    def force_open(self, for_: "float | timedelta | None" = None) -> None:
+        """Reject every call: until told otherwise, or for ``for_`` seconds, after which the first probe may go.
 
-        Of an OPEN breaker it takes the deadline and no more: the state stays, so no listener hears of it.
+        Of an OPEN breaker it moves the deadline and no more: the state stays, so no listener hears of it.
+
+        Args:
+            for_: Seconds (or a ``timedelta``), above 0, at most ten years; default None: until told otherwise.
+
+        Raises:
+            ValueError: It is out of range.
         """
-        self._command(
-            lambda word, now_ns: words.held_open(word) if word.state is State.OPEN else words.opened(word, now_ns, None)
-        )
+        open_ns = None if for_ is None else nanoseconds(_duration("for_", for_, "None or "))
+        self._command(lambda word, now_ns: words.forced_open(word, now_ns, open_ns))
 
     def force_close(self) -> None:
         """Let calls pass and count anew; no effect in CLOSED."""
-        self._command(lambda word, now_ns: word if word.state is State.CLOSED else words.closed(word))
+        self._command(lambda word, now_ns: word if word.state is CLOSED else words.closed(word, now_ns))
 
     def disable(self) -> None:
         """Let every call pass and record nothing, until ``force_close``, ``force_open`` or ``reset``."""
-        self._command(lambda word, now_ns: word if word.state is State.DISABLED else words.disabled(word))
+        self._command(lambda word, now_ns: word if word.state is DISABLED else words.disabled(word, now_ns))
 
     def reset(self) -> None:
         """Begin anew in CLOSED: calls in flight become late. The metrics stay, see ``reset_metrics``."""
-        self._command(lambda word, now_ns: words.closed(word))
+        self._command(words.renewed)
 
     def reset_metrics(self) -> None:
         """Set every counter to 0; the state is untouched, and a present spell of OPEN counts from now."""
@@ -95,7 +110,7 @@ class Core(Counters):
     def _snapshot(self) -> tuple[State, int, float]:
         """Return the state, the count that decides in it, and the seconds since OPEN began (else 0.0)."""
         word = self._word
-        elapsed = max(0, self._now_ns() - word.since_ns) / 1e9 if word.state is State.OPEN else 0.0
+        elapsed = max(0, self._now_ns() - word.since_ns) / 1e9 if word.state is OPEN else 0.0
         return word.state, word.count, elapsed
 
     def _counters(self) -> tuple[int, int, int, int, int, int, int, int, int, int]:
@@ -115,16 +130,17 @@ class Core(Counters):
             self._settle_abandoned()
         while True:
             word, now_ns = self._word, self._now_ns()
-            new, grant = words.admit(word, now_ns, self._config)
+            new, grant = words.admit(word, now_ns)
             if new is word or self._swap(word, new, now_ns):
                 break
         if grant is None:
             self._count_rejection()
-        elif new.state is not word.state:
+        if new.state is not word.state:
             try:
                 self._announce(word, new, now_ns)
             except BaseException:
-                self._settle(grant, IGNORED)
+                if grant is not None:
+                    self._settle(grant, IGNORED)
                 raise
         return new, grant, now_ns
 
@@ -136,22 +152,31 @@ class Core(Counters):
         describe: Describe = describe_failure,
         *,
         timed_out: bool = False,
+        least_ns: int = 0,
     ) -> None:
         """Settle one grant; ``describe(cause)`` is asked for only if this trips the breaker."""
         word = self._word
         if outcome == SUCCESS and word.calm and word.grant is grant:
-            self._count(SUCCESS, late=False, timed_out=False)
+            self._count_success()
             return
+        now_ns = self._now_ns()
+        met = None
+        if self._meters and outcome != IGNORED and word.state is CLOSED and not words.is_late(word, grant):
+            met = self._record(grant, outcome == FAILURE, now_ns)
+            if met is None and outcome == SUCCESS and word.count == 0 and self._word is word:
+                self._count_success()
+                return
         description = None
         while True:
             word = self._word
-            if word.state is State.DISABLED:
+            if word.state is DISABLED:
                 return
-            now_ns = self._now_ns()
-            new = words.settle(word, grant, outcome, now_ns, self._config)
-            if new.state is State.OPEN and new is not word:
-                # Runs the exception's own __str__, so it may find another word when it comes back.
-                if description is None:
+            new = words.settle(word, grant, outcome, now_ns, met, least_ns)
+            if new.state is OPEN and new is not word:
+                if outcome == SUCCESS:
+                    description = self._describe_success(word, grant, now_ns)
+                elif description is None:
+                    # Runs the exception's own __str__, so it may find another word when it comes back.
                     description = describe(cause)
                 new.last_failure = description
             if new is word or self._swap(word, new, now_ns):
@@ -159,6 +184,26 @@ class Core(Counters):
         self._count(outcome, words.is_late(word, grant), timed_out)
         if new.state is not word.state:
             self._announce(word, new, now_ns)
+
+    def _record(self, grant: Grant, failed: bool, now_ns: int) -> Met | None:
+        """Record the end of a call in every meter; the first rule that it has met."""
+        duration_ns = now_ns - grant.begun_ns
+        first = None
+        for meter in self._meters:
+            met = meter.record(self, grant.generation, failed, duration_ns, now_ns)
+            first = first or met
+        return first
+
+    @staticmethod
+    def _describe_success(word: Word, grant: Grant, now_ns: int) -> str | None:
+        # A success that only completes the calls that a rule waits for is no failure to tell of.
+        return describe_slow((now_ns - grant.begun_ns) / 1e9) if words.is_slow(word, grant, now_ns) else None
+
+    def _count_success(self) -> None:
+        if ATOMIC_INCREMENT:
+            self._successful += 1
+        else:
+            self._count(SUCCESS, late=False, timed_out=False)
 
     def _settle_result(self, grant: Grant, result: object) -> None:
         """Settle by what a call returned; ``is_failure`` has the last word, and what it raises leaves."""
@@ -179,13 +224,21 @@ class Core(Counters):
 
     def _settle_exception(self, grant: Grant, error: BaseException) -> None:
         """Settle by what a call raised."""
-        config = self._config
-        if not isinstance(error, Exception) or isinstance(error, config.ignore):
-            self._settle(grant, IGNORED)
-        elif config.record_only is not None and not isinstance(error, config.record_only):
-            self._settle(grant, SUCCESS)
+        outcome = classify(self._config, error)
+        if outcome == FAILURE:
+            self._settle(grant, FAILURE, error, least_ns=self._asked_for(error, None))
         else:
-            self._settle(grant, FAILURE, error)
+            self._settle(grant, outcome)
+
+    def _asked_for(self, error: BaseException | None, retry_after: float | None) -> int:
+        """Return for how many nanoseconds the service wants to be left alone."""
+        if error is None and retry_after is None:
+            return 0
+        # Imported late, with the first failure: it brings dataclasses.
+        from switchgear.recovery import least_open
+
+        seconds = least_open(error, retry_after, self._config.max_reset_timeout)
+        return nanoseconds(seconds) if seconds > 0.0 else 0
 
     def _settle_timeout(self, grant: Grant) -> None:
         """Settle a call that exceeded the timeout, whatever it ended with."""
@@ -198,7 +251,7 @@ class Core(Counters):
         could see a difference settles. What is late is decided now, as it would be by a release.
         """
         word = self._word
-        if word.state is not State.DISABLED:
+        if word.state is not DISABLED:
             self._abandoned.append((grant, words.is_late(word, grant)))
 
     def _settle_abandoned(self) -> None:
@@ -210,7 +263,7 @@ class Core(Counters):
             self._count(IGNORED, late, timed_out=False)
             while True:
                 word = self._word
-                new = words.settle(word, grant, IGNORED, 0, self._config)
+                new = words.settle(word, grant, IGNORED, 0)
                 if new is word or self._swap(word, new, 0):
                     break
 
@@ -226,10 +279,16 @@ class Core(Counters):
             self._announce(word, new, now_ns)
 
     def _announce(self, old: Word, new: Word, now_ns: int) -> None:
-        retry_after = words.retry_after(new, now_ns) if new.state is State.OPEN else None
-        self._on_transition(old.state, new.state, new.generation, now_ns, retry_after)
+        retry_after = words.retry_after(new, now_ns) if new.state is OPEN else None
+        self._on_transition(old.state, new.state, new.generation, now_ns, retry_after, new.cause)
 
     def _on_transition(
-        self, from_state: State, to_state: State, generation: int, now_ns: int, retry_after: float | None
+        self,
+        from_state: State,
+        to_state: State,
+        generation: int,
+        now_ns: int,
+        retry_after: float | None,
+        cause: Cause,
     ) -> None:
         """Called after a state change, in the thread that caused it, with nothing locked."""

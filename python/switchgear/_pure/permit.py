@@ -39,19 +39,27 @@ class Permit:
         """
         self._breaker._settle(self._take(), SUCCESS)
 
-    def failure(self, exc: BaseException | None = None) -> None:
+    def failure(self, exc: BaseException | None = None, *, retry_after: float | None = None) -> None:
         """Report that the call failed.
 
         Args:
             exc: Why, for ``last_failure``; it is a failure whatever its type. Default None.
+            retry_after: Seconds for which the service wants to be left alone, 0 or more: if this failure opens the
+                breaker, it stays OPEN for so long at least, up to ``config.max_reset_timeout``. Default None: what a
+                numeric ``exc.retry_after`` says.
 
         Raises:
             RuntimeError: The permit is settled already.
-            TypeError: It is no exception; the permit stays unsettled.
+            TypeError: It is no exception, or no number; the permit stays unsettled.
+            ValueError: ``retry_after`` is negative or NaN; the permit stays unsettled.
         """
         if exc is not None and not isinstance(exc, BaseException):
             raise TypeError(f"exc must be an exception or None, not {type(exc).__name__}")
-        self._breaker._settle(self._take(), FAILURE, exc)
+        # NaN is no more than anything.
+        if retry_after is not None and not float(retry_after) >= 0.0:
+            raise ValueError(f"retry_after must be None or seconds, 0 or more, not {retry_after!r}")
+        least_ns = self._breaker._asked_for(exc, retry_after)
+        self._breaker._settle(self._take(), FAILURE, exc, least_ns=least_ns)
 
     def release(self) -> None:
         """Report that the call was abandoned: neither success nor failure; a probe gives its slot back.
