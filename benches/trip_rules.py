@@ -1,4 +1,4 @@
-"""What the trip rules cost a call that succeeds, with a window that is full: the rows of the table that are about them."""
+"""What the trip rules cost a call that succeeds, with a full window: the rows of the table that are about them."""
 
 from collections.abc import Callable
 from typing import Any

@@ -67,8 +67,8 @@ class CircuitBreakerConfig:
             answer); default ``None``: every exception is a failure.
         is_failure: Called with each returned value; a true answer makes the call a failure (its value is still
             returned). Default ``None``: every returned value is a success.
-        classify: Called with each ``Exception`` that a call raised; returns an ``Outcome``, or None to leave the word to
-            ``ignore`` and ``record_only``. One that raises is reported to ``sys.unraisablehook`` and taken for None.
+        classify: Called with each ``Exception`` that a call raised; returns a ``switchgear.state.Outcome``, or None to
+            leave the word to ``ignore`` and ``record_only``. What it raises goes to ``sys.excepthook`` and is None.
             Default ``None``. Cancellation is never asked about: it is ignored.
         trip: A rule of ``switchgear.rules``, or up to four, any of which trips when it is met. Default ``None``:
             ``ConsecutiveFailures(failure_threshold)``; where rules are given, ``failure_threshold`` says nothing.
@@ -135,9 +135,7 @@ class CircuitBreakerConfig:
             "classify": classify,
             "trip": None if trip is None else _rules(trip),
             "half_open_max_wait": (
-                None
-                if half_open_max_wait is None
-                else _duration("half_open_max_wait", half_open_max_wait, "None or ")
+                None if half_open_max_wait is None else _duration("half_open_max_wait", half_open_max_wait, "None or ")
             ),
             "backoff": backoff,
         }
@@ -247,7 +245,7 @@ def _rules(value: object) -> "tuple[TripRule, ...]":
 
     rules = tuple(value) if isinstance(value, Iterable) else (value,)
     if 1 <= len(rules) <= RULE_LIMIT and all(isinstance(rule, TripRule) for rule in rules):
-        return rules  # type: ignore[return-value]  # `all` narrows nothing
+        return rules
     raise ValueError(f"trip must be None, a rule of switchgear.rules, or 1 to {RULE_LIMIT} of them, not {value!r}")
 
 
@@ -264,4 +262,6 @@ def _check_backoff(value: object, reset_timeout: float) -> None:
     if not isinstance(value, Backoff):
         raise ValueError(f"backoff must be None or a switchgear.recovery.Backoff, not {value!r}")
     if value.max < reset_timeout:
-        raise ValueError(f"the backoff's max must be at least the reset_timeout of {reset_timeout!r}, not {value.max!r}")
+        raise ValueError(
+            f"the backoff's max must be at least the reset_timeout of {reset_timeout!r}, not {value.max!r}"
+        )

@@ -1,6 +1,7 @@
 """The exceptions a caller can meet, and the one-line descriptions of failures."""
 
 import math
+import sys
 from typing import Final
 
 from switchgear.state import State
@@ -144,6 +145,11 @@ def describe_timeout(timeout: float) -> str:
 def describe_slow(duration: float) -> str:
     """Describe a call that was slow, whatever it brought, by its ``duration`` in seconds: ``"took 2.5s"``."""
     return f"took {format_seconds(duration, digits=3)}"
+
+
+def report(mistake: BaseException) -> None:
+    """Tell ``sys.excepthook`` what a user's judge did wrong: the caller hears of the operation's own exception."""
+    sys.excepthook(type(mistake), mistake, mistake.__traceback__)
 
 
 def _one_line(text: str) -> str:

@@ -26,7 +26,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=LOCK.acquire, after_in_parent=LOCK.release, after_in_child=LOCK.release)
 
 Cause: TypeAlias = tuple[int, int, int] | tuple[str] | tuple[()] | None
-"""What a backend says of a change: a rule's index, hits or level, and calls or 0; a phrase; () recovery; None a command."""
+"""What a backend says of a change: a rule's index, hits or level, calls or 0; a phrase; () recovery; None a command."""
 
 
 class TransitionEvent(NamedTuple):

@@ -55,11 +55,11 @@ def backoff_numbers(config: CircuitBreakerConfig) -> tuple[float, int, float, in
     return float(backoff.multiplier), round(backoff.max * 1e9), float(backoff.jitter), seed
 
 
-def least_open(failure: BaseException, retry_after: float | None, limit: float) -> float:
+def least_open(failure: BaseException | None, retry_after: float | None, limit: float) -> float:
     """Return how many seconds a service wants to be left alone, as far as that is to be believed.
 
     Args:
-        failure: What a call failed with; its ``retry_after``, if it has a numeric one, counts.
+        failure: What a call failed with, or None; its ``retry_after``, if it has a numeric one, counts.
         retry_after: What the caller was told, in seconds; goes before the exception's. None: nothing.
         limit: The longest time to believe, in seconds.
 

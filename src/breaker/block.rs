@@ -128,13 +128,11 @@ impl Block {
             match word.state {
                 State::Closed | State::Disabled => return (Ok(Permit::plain(generation)), change),
                 State::Open => return (Err(self.reject(word.state, word.payload, now_ns)), change),
-                State::HalfOpen => {
-                    match self.leases.take(rules, generation, now_ns, || self.is_current(generation)) {
-                        Ok(held) => return (Ok(Permit::probe(generation, held)), change),
-                        Err(NoSlot::Full(earliest)) => return (Err(self.reject(word.state, earliest, now_ns)), change),
-                        Err(NoSlot::Outdated) => {}
-                    }
-                }
+                State::HalfOpen => match self.leases.take(rules, generation, now_ns, || self.is_current(generation)) {
+                    Ok(held) => return (Ok(Permit::probe(generation, held)), change),
+                    Err(NoSlot::Full(earliest)) => return (Err(self.reject(word.state, earliest, now_ns)), change),
+                    Err(NoSlot::Outdated) => {}
+                },
             }
         }
     }
@@ -216,7 +214,9 @@ impl Block {
             // Read while the word still says OPEN: once it says something else, the next spell may have raised it.
             let counted_from_ns = self.open_counted_from_ns.load(Relaxed);
             match self.exchange(old, new, now_ns) {
-                Ok(()) => return (new, self.entered(old, new, now_ns, counted_from_ns).map(|change| change.with(cause(rules, old, event)))),
+                Ok(()) => {
+                    return (new, self.entered(old, new, now_ns, counted_from_ns).map(|change| change.with(cause(rules, old, event))));
+                }
                 Err(found) => old = found,
             }
         }

@@ -106,7 +106,7 @@ impl Backoff {
     }
 }
 
-/// SplitMix64 (Steele, Lea and Flood 2014): one step of it makes 64 even bits of any number.
+/// `SplitMix64` (Steele, Lea and Flood 2014): one step of it makes 64 even bits of any number.
 fn mix(number: u64) -> u64 {
     let mut z = number.wrapping_add(0x9E37_79B9_7F4A_7C15);
     z = (z ^ z >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);

@@ -44,11 +44,12 @@ pub fn transition(rules: &Rules, word: Word, event: Event, now_ns: u64, open_unt
         }
 
         (State::HalfOpen, Event::Success) => count(word, rules.success_threshold, |full| enter(full, State::Closed, 0)),
-        (State::Closed, Event::Trip) | (State::HalfOpen, Event::Failure | Event::Trip) => enter(word, State::Open, open_until()),
 
         // Already open: only the deadline moves. The generation stays, since the state does.
         (State::Open, Event::ForceOpen) => Word { payload: open_until(), ..word },
-        (_, Event::ForceOpen) => enter(word, State::Open, open_until()),
+        (State::Closed, Event::Trip) | (State::HalfOpen, Event::Failure | Event::Trip) | (_, Event::ForceOpen) => {
+            enter(word, State::Open, open_until())
+        }
         (State::Open | State::HalfOpen | State::Disabled, Event::ForceClose) | (_, Event::Reset) => enter(word, State::Closed, 0),
         (State::Closed | State::Open | State::HalfOpen, Event::Disable) => enter(word, State::Disabled, 0),
 
@@ -78,8 +79,14 @@ mod tests {
     use super::super::word::Generation;
     use super::*;
 
-    const RULES: Rules =
-        Rules { trip: Score::consecutive(2), trip_rule: 0, success_threshold: 2, max_probes: 2, reset_timeout_ns: 1_000_000_000, lease_ns: 1 };
+    const RULES: Rules = Rules {
+        trip: Score::consecutive(2),
+        trip_rule: 0,
+        success_threshold: 2,
+        max_probes: 2,
+        reset_timeout_ns: 1_000_000_000,
+        lease_ns: 1,
+    };
 
     fn after(rules: &Rules, word: Word, event: Event, now_ns: u64) -> Word {
         let until = if event == Event::ForceOpen { tick::NEVER } else { tick::deadline(now_ns, rules.reset_timeout_ns) };
@@ -152,7 +159,16 @@ mod tests {
 
     #[test]
     fn every_change_of_state_raises_the_generation_and_nothing_else_but_reset_does() {
-        let events = [Event::Arrival, Event::Success, Event::Failure, Event::Trip, Event::ForceOpen, Event::ForceClose, Event::Disable, Event::Reset];
+        let events = [
+            Event::Arrival,
+            Event::Success,
+            Event::Failure,
+            Event::Trip,
+            Event::ForceOpen,
+            Event::ForceClose,
+            Event::Disable,
+            Event::Reset,
+        ];
         for state in State::ALL {
             for event in events {
                 let before = word(state, 1);

@@ -104,14 +104,7 @@ impl Breaker {
     }
 
     #[inline(never)]
-    fn settle_metered(
-        &self,
-        meters: &Meters,
-        permit: Permit,
-        outcome: Outcome,
-        time: impl Time,
-        least_open_ns: u64,
-    ) -> Option<Change> {
+    fn settle_metered(&self, meters: &Meters, permit: Permit, outcome: Outcome, time: impl Time, least_open_ns: u64) -> Option<Change> {
         let generation = permit.admitted_in();
         let now_ns = if meters.needs_time() { time.coarse_ns() } else { 0 };
         let duration_ns = if meters.measures() { permit.duration_ns(self.rules.lease_ns, now_ns) } else { 0 };

@@ -88,18 +88,21 @@ pub fn state(state: State) -> &'static Py<PyAny> {
     &known().states[state as usize]
 }
 
-/// What a member of Python's `Outcome` says.
-pub fn outcome(answer: &Bound<'_, PyAny>) -> PyResult<Outcome> {
+/// What a member of Python's `Outcome`, or None, says.
+pub fn outcome(answer: &Bound<'_, PyAny>) -> PyResult<Option<Outcome>> {
     let py = answer.py();
+    if answer.is_none() {
+        return Ok(None);
+    }
     let class = py.import("switchgear.state")?.getattr("Outcome")?;
     if !answer.is_instance(&class)? {
         return Err(PyTypeError::new_err(format!("classify must return an Outcome or None, not {}", answer.repr()?)));
     }
-    match answer.getattr("name")?.cast::<PyString>()?.to_str()? {
-        "SUCCESS" => Ok(Outcome::Success),
-        "FAILURE" => Ok(Outcome::Failure),
-        _ => Ok(Outcome::Ignored),
-    }
+    Ok(Some(match answer.getattr("name")?.cast::<PyString>()?.to_str()? {
+        "SUCCESS" => Outcome::Success,
+        "FAILURE" => Outcome::Failure,
+        _ => Outcome::Ignored,
+    }))
 }
 
 /// Borrow an owned reference for the C API.

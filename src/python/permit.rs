@@ -44,11 +44,7 @@ impl Permit {
     }
 
     fn settle<'py>(&self, py: Python<'py>, outcome: Outcome, failure: impl FnOnce() -> PyResult<Bound<'py, PyAny>>) -> PyResult<()> {
-        if self.claim() {
-            verdict::settle(py, self.breaker.as_ptr(), self.inner, outcome, failure)
-        } else {
-            Err(settled_already())
-        }
+        if self.claim() { verdict::settle(py, self.breaker.as_ptr(), self.inner, outcome, failure) } else { Err(settled_already()) }
     }
 }
 

@@ -205,12 +205,7 @@ fn asked_for_by_raised(py: Python<'_>, breaker: &Breaker) -> u64 {
 }
 
 /// How long the service wants to be left alone, in nanoseconds: `retry_after`, or the exception's.
-pub fn asked_for(
-    py: Python<'_>,
-    breaker: &Breaker,
-    error: Option<&Bound<'_, PyBaseException>>,
-    retry_after: Option<f64>,
-) -> PyResult<u64> {
+pub fn asked_for(py: Python<'_>, breaker: &Breaker, error: Option<&Bound<'_, PyBaseException>>, retry_after: Option<f64>) -> PyResult<u64> {
     let least_open = py.import("switchgear.recovery")?.getattr("least_open")?;
     let seconds = least_open.call1((error, retry_after, breaker.max_reset_timeout(py)?))?.extract()?;
     Ok(if seconds > 0.0 { super::breaker::to_ns(seconds) } else { 0 })
@@ -251,15 +246,17 @@ pub fn classify_instance(breaker: &Breaker, error: &Bound<'_, PyBaseException>) 
     if let Some(classify) = &breaker.judge.classify
         && error.is_instance_of::<PyException>()
     {
-        let word = classify.bind(py).call1((error,)).and_then(|answer| match answer.is_none() {
-            true => Ok(None),
-            false => known::outcome(&answer).map(Some),
-        });
+        let word = classify.bind(py).call1((error,)).and_then(|answer| known::outcome(&answer));
         match word {
             Ok(Some(outcome)) => return outcome,
             Ok(None) => {}
             // The operation's own exception is the caller's; what the judge did wrong is told to whoever hears of such things.
-            Err(error) => error.write_unraisable(py, Some(classify.bind(py))),
+            Err(mistake) => {
+                let reported = py.import("switchgear.errors").and_then(|errors| errors.call_method1("report", (mistake.value(py),)));
+                if let Err(error) = reported {
+                    error.write_unraisable(py, None);
+                }
+            }
         }
     }
     // SAFETY: an exception instance.
@@ -308,7 +305,8 @@ pub fn settle_asking<'py>(
     match breaker.core.settle_asking(permit, outcome, &breaker.clock, least_open_ns) {
         None => Ok(()),
         Some(change) => {
-            let described = if outcome == Outcome::Success { describe_success(&object, change) } else { describe(&object, change, failure) };
+            let described =
+                if outcome == Outcome::Success { describe_success(&object, change) } else { describe(&object, change, failure) };
             let announced = announce(&object, change);
             described.and(announced)
         }

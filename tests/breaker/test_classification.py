@@ -1,11 +1,14 @@
 """What counts as a failure: ignore, record_only, is_failure, and cancellation."""
 
 import asyncio
+import sys
+from typing import Any
 
 import pytest
 
 from helpers import Boom, counted, run
 from switchgear import CircuitBreaker, CircuitBreakerConfig, State
+from switchgear.state import Outcome
 
 SUCCESS = {"total_calls": 1, "successful_calls": 1}
 FAILURE = {"total_calls": 1, "failed_calls": 1}
@@ -180,3 +183,64 @@ def test_the_exception_that_trips_is_kept_as_text_alone():
     del error
     gc.collect()
     assert gone() is None
+
+
+def by_type(error: Exception) -> Outcome | None:
+    """Judge a few exceptions and leave the rest to the filters."""
+    return {KeyError: Outcome.SUCCESS, IndexError: Outcome.IGNORED, LookupError: Outcome.FAILURE}.get(type(error))
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (KeyError, (1, 0, 0)),
+        (IndexError, (0, 0, 1)),
+        (LookupError, (0, 1, 0)),
+        (OSError, (0, 0, 1)),
+        (ValueError, (0, 1, 0)),
+    ],
+)
+def test_classify_has_the_first_word_and_the_filters_the_second(
+    error: type[Exception], expected: tuple[int, int, int]
+) -> None:
+    """``classify`` judges before ``ignore``; where it says None, the filters judge."""
+    breaker = CircuitBreaker("x", CircuitBreakerConfig(classify=by_type, ignore=(OSError, LookupError)))
+
+    def fail() -> None:
+        raise error
+
+    with pytest.raises(error):
+        breaker.call_sync(fail)
+    metrics = breaker.get_metrics()
+    assert expected == (metrics.successful_calls, metrics.failed_calls, metrics.ignored_calls)
+
+
+@pytest.mark.parametrize("answer", [lambda error: 1 / 0, lambda error: "FAILURE"])
+def test_a_classify_that_fails_is_reported_and_hurts_no_call(answer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it raises, or answers wrongly, goes to ``sys.excepthook``; the caller gets the operation's own exception."""
+    reported: list[Any] = []
+    monkeypatch.setattr(sys, "excepthook", lambda kind, error, traceback: reported.append(kind))
+    breaker = CircuitBreaker("x", CircuitBreakerConfig(classify=answer))
+    with pytest.raises(KeyError):
+        breaker.call_sync({}.__getitem__, "k")
+    assert breaker.get_metrics().failed_calls == 1
+    assert reported in ([ZeroDivisionError], [TypeError])
+
+
+def test_cancellation_is_not_classified() -> None:
+    """What is no ``Exception`` is ignored, and nobody is asked."""
+    asked: list[object] = []
+    breaker = CircuitBreaker("x", CircuitBreakerConfig(classify=lambda error: asked.append(error)))
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        breaker.call_sync(interrupted)
+    assert (asked, breaker.get_metrics().ignored_calls) == ([], 1)
+
+
+def test_classify_must_be_callable() -> None:
+    """Anything else is refused by name."""
+    with pytest.raises(ValueError, match=r"^classify must be None or a callable"):
+        CircuitBreakerConfig(classify=5)  # type: ignore[arg-type]

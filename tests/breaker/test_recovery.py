@@ -144,7 +144,9 @@ def refuse(retry_after: object) -> None:
     raise Busy(retry_after)
 
 
-@pytest.mark.parametrize(("said", "opened"), [(45, 45.0), (45.5, 45.5), ("45", 10.0), (True, 10.0), (None, 10.0), (-5, 10.0)])
+@pytest.mark.parametrize(
+    ("said", "opened"), [(45, 45.0), (45.5, 45.5), ("45", 10.0), (True, 10.0), (None, 10.0), (-5, 10.0)]
+)
 def test_an_exception_may_say_how_long(said: object, opened: float) -> None:
     """A numeric ``retry_after`` of the exception that opens counts; anything else of that name does not."""
     breaker = failing(ManualClock())
@@ -211,7 +213,15 @@ def test_configurations_that_make_no_sense_are_refused(wrong: dict[str, object],
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("multiplier", 0.5), ("max", 0), ("jitter", 1.5), ("jitter", "a bit"), ("seed", -1), ("seed", 1 << 64), ("seed", True)],
+    [
+        ("multiplier", 0.5),
+        ("max", 0),
+        ("jitter", 1.5),
+        ("jitter", "a bit"),
+        ("seed", -1),
+        ("seed", 1 << 64),
+        ("seed", True),
+    ],
 )
 def test_backoffs_that_make_no_sense_are_refused(field: str, value: object) -> None:
     """The error begins with the field's name."""

@@ -1,11 +1,10 @@
 """What an exception says of the dependency."""
 
-import sys
-from types import SimpleNamespace
 from typing import Final
 
 from switchgear._pure.word import FAILURE, IGNORED, SUCCESS
 from switchgear.config import CircuitBreakerConfig
+from switchgear.errors import report
 from switchgear.state import Outcome
 
 _OUTCOMES: Final = {Outcome.SUCCESS: SUCCESS, Outcome.FAILURE: FAILURE, Outcome.IGNORED: IGNORED}
@@ -33,11 +32,6 @@ def _ask(config: CircuitBreakerConfig, error: Exception) -> Outcome | None:
         if said is not None and not isinstance(said, Outcome):
             raise TypeError(f"classify must return an Outcome or None, not {said!r}")
     except BaseException as mistake:
-        # The operation's own exception is the caller's; what the judge did wrong is told to whoever hears of such things.
-        sys.unraisablehook(
-            SimpleNamespace(
-                exc_type=type(mistake), exc_value=mistake, exc_traceback=mistake.__traceback__, err_msg=None, object=judge
-            )  # type: ignore[arg-type]
-        )
+        report(mistake)
         return None
     return said

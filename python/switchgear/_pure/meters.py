@@ -97,12 +97,12 @@ class LastCalls(_Window):
                 return None
             if self._generation != generation:
                 self._generation = generation
-                self._calls = self._hits = self._next = 0
+                self._calls = self._hits = 0
             hits, calls, place = self._hits + hit, self._calls, self._next
             if calls == size:
                 hits -= ring[place]
             else:
-                # What an earlier generation has left in the ring is never read: only a full ring is.
+                # Only a full ring is read: what an earlier generation has left in it, wherever it stopped, never is.
                 self._calls = calls = calls + 1
             ring[place] = hit
             place += 1

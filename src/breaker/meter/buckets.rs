@@ -23,9 +23,10 @@ use crate::sync::{
 };
 
 /// How many parts a window has.
-const BUCKETS: u64 = 10;
+const BUCKETS: usize = 10;
+const CIRCLE: u64 = BUCKETS as u64;
 /// The words of a window: calls of each bucket, then hits of each.
-pub(super) const WORDS: usize = 2 * BUCKETS as usize;
+pub(super) const WORDS: usize = 2 * BUCKETS;
 
 const COUNT_BITS: u32 = 32;
 const LAP_BITS: u32 = 18;
@@ -53,10 +54,10 @@ impl Moment {
     fn of(call: Call, length_ns: u64) -> Self {
         let epoch = call.now_ns / length_ns;
         let generation = (u64::from(call.generation.number()) & GENERATION) << LAP_BITS;
-        let lap = epoch / BUCKETS;
+        let lap = epoch / CIRCLE;
         let tag = |lap: u64| generation | lap & LAP;
         #[allow(clippy::cast_possible_truncation)] // below ten
-        let place = (epoch % BUCKETS) as usize;
+        let place = (epoch % CIRCLE) as usize;
         Self { place, tag: tag(lap), previous_tag: tag(lap.wrapping_sub(1)), next_tag: tag(lap + 1) }
     }
 }
@@ -70,7 +71,7 @@ impl Buckets {
     #[inline]
     pub(super) fn record(&self, words: &[AtomicU64], call: Call, hit: bool, is_current: impl Fn() -> bool) -> Result<Seen, Late> {
         let moment = Moment::of(call, self.length_ns);
-        let (calls, hits) = words[..WORDS].split_at(BUCKETS as usize);
+        let (calls, hits) = words[..WORDS].split_at(BUCKETS);
         count(&calls[moment.place], moment, &is_current)?;
         if hit {
             count(&hits[moment.place], moment, &is_current)?;
@@ -165,7 +166,7 @@ mod tests {
                     history.clear();
                 }
                 history.push((now / 100, hit));
-                let inside: Vec<_> = history.iter().filter(|(epoch, _)| *epoch + BUCKETS > now / 100).collect();
+                let inside: Vec<_> = history.iter().filter(|(epoch, _)| *epoch + CIRCLE > now / 100).collect();
                 let hits = inside.iter().filter(|(_, hit)| *hit).count() as u64;
                 let calls = if hits == 0 { 0 } else { inside.len() as u64 };
                 prop_assert_eq!(Ok(Seen { hits, calls }), buckets.record(&words, call(generation, now), hit, || true));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use switchgear::Outcome::{Failure, Success};
 use switchgear::State::{Closed, Open};
-use switchgear::breaker::{MeterRule, Met, Rate, Score, Window};
+use switchgear::breaker::{Met, MeterRule, Rate, Score, Window};
 use switchgear::{Breaker, Cause, Meters, Outcome, Rules};
 
 use crate::setup::{SECOND, Shared, both, check, rules, told};

@@ -30,7 +30,8 @@ impl Ring {
         loop {
             let control = self.control.load(Acquire);
             let latest = (control / 2 + 2) % 3;
-            if self.write_pending(control, latest) && self.control.compare_exchange(control, (control / 2 + 1) * 2, AcqRel, Acquire).is_ok() {
+            if self.write_pending(control, latest) && self.control.compare_exchange(control, (control / 2 + 1) * 2, AcqRel, Acquire).is_ok()
+            {
                 return;
             }
         }
