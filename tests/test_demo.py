@@ -22,6 +22,7 @@ from switchgear.demo.options import Options
 pytest.importorskip("httpx2", reason="the demo is not installed: pip install 'switchgear[demo]'")
 
 from switchgear.demo import run as demo
+from switchgear.demo.rules import RULES
 
 COMMAND = [sys.executable, "-W", "error", "-m", "switchgear", "demo", "--quick"]
 FAULTS = {"errors": "HTTPStatusError", "hang": "timed out after", "cut": "RemoteProtocolError", "kill": "Error"}
@@ -222,3 +223,10 @@ def test_senseless(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> 
         main(arguments)
     assert caught.value.code == 2
     assert capsys.readouterr().err.startswith("usage: python -m switchgear demo")
+
+
+@pytest.mark.parametrize("rule", sorted(set(RULES) - {"consecutive"}))
+def test_every_rule_contains_every_fault(rule: str) -> None:
+    """With any of its rules the demo's breaker opens in each fault and closes after it: that is what its exit code says."""
+    ended = subprocess.run([*COMMAND, "--rule", rule], capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stderr) == (0, ""), ended.stdout

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from switchgear.demo.rules import RULES
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -29,6 +31,9 @@ class Options:
 
     json: Path | None
     """Where to write the report for programs."""
+
+    rule: str = "consecutive"
+    """What trips the breaker: a name in ``rules.RULES``."""
 
 
 def parse(argv: Sequence[str]) -> Options:
@@ -56,6 +61,12 @@ def parse(argv: Sequence[str]) -> Options:
     )
     parser.add_argument("--plain", action="store_true", help="a line a second, also on a terminal")
     parser.add_argument("--json", type=_new_file, metavar="FILE", help="write the report for programs to FILE")
+    parser.add_argument(
+        "--rule",
+        choices=sorted(RULES),
+        default="consecutive",
+        help="what trips the breaker (default consecutive: three failures in a row); see docs/choosing-a-rule.md",
+    )
     return Options(**vars(parser.parse_args(argv)))
 
 

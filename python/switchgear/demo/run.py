@@ -18,6 +18,7 @@ from switchgear.demo.faults import Saboteur, Schedule
 from switchgear.demo.feed import Feed
 from switchgear.demo.loop import TradingLoop
 from switchgear.demo.record import Record
+from switchgear.demo.rules import RULES
 from switchgear.demo.screen import FRAME_LINES, Screen
 from switchgear.demo.supervisor import Supervisor
 
@@ -41,7 +42,7 @@ def run(options: Options) -> int:
         sys.stdout.reconfigure(errors="replace")  # a failure's text, or our own µ, may be beyond its encoding
     with _quiet(logging.getLogger("switchgear")):
         try:
-            result = asyncio.run(_run(options.seconds, plain=options.plain or not _redrawable()))
+            result = asyncio.run(_run(options.seconds, options.rule, plain=options.plain or not _redrawable()))
         except ExceptionGroup as group:
             raise _expected(group) from None
     print("\n".join(result.lines()))
@@ -53,9 +54,9 @@ def run(options: Options) -> int:
     return 1 if result.problems else 0
 
 
-async def _run(seconds: float, *, plain: bool) -> report.Report:
+async def _run(seconds: float, rule: str, *, plain: bool) -> report.Report:
     end = asyncio.get_running_loop().time() + LAST_CALL_SECONDS
-    breaker = CircuitBreaker("market-data", CONFIG)
+    breaker = CircuitBreaker("market-data", CONFIG.replace(trip=RULES[rule]))
     async with Supervisor() as supervisor, Feed(supervisor.url) as feed:
         record = Record()
         breaker.on_transition(record.note)
