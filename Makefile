@@ -100,6 +100,10 @@ WITHOUT_LTO := CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS
 loom: ## every interleaving of the word, the permits and the leases, under loom
 	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom $(WITHOUT_LTO) cargo test --release --test loom
 
+.PHONY: chart
+chart: $(VENV)/.extra-test ## the table and the chart of docs/choosing-a-rule.md, from simulated outages (minutes)
+	SWITCHGEAR_BACKEND=pure $(PY) benches/choose_rule.py
+
 .PHONY: soak
 soak: $(VENV)/.extra-test $(VENV)/.native ## 20 million mixed calls: memory flat, counters exact (minutes)
 	$(PY) benches/soak.py

@@ -78,7 +78,7 @@ class CircuitBreakerConfig:
             ``reset_timeout`` each time.
         max_reset_timeout: The longest time, in seconds (or a ``timedelta``), that a service may ask to be left alone
             for: by the ``retry_after`` of an exception, or of ``permit.failure``, that opens the breaker. At least
-            ``reset_timeout``, at most ten years; default 600.0, or ``reset_timeout`` where that is longer.
+            ``reset_timeout``, at most ten years; default ``None``: 600.0, or ``reset_timeout`` where that is longer.
 
     Raises:
         ValueError: A value has the wrong type or is out of range; the text names field, value and range.
@@ -98,7 +98,7 @@ class CircuitBreakerConfig:
     trip: "tuple[TripRule, ...] | None"
     half_open_max_wait: float | None
     backoff: "Backoff | None"
-    max_reset_timeout: float
+    max_reset_timeout: float | None
 
     def __init__(
         self,
@@ -140,9 +140,7 @@ class CircuitBreakerConfig:
             "backoff": backoff,
         }
         least = values["reset_timeout"]
-        values["max_reset_timeout"] = (
-            max(RESET_TIMEOUT_CAP, least) if max_reset_timeout is None else _cap(max_reset_timeout, least)
-        )
+        values["max_reset_timeout"] = None if max_reset_timeout is None else _cap(max_reset_timeout, least)
         if backoff is not None:
             _check_backoff(backoff, least)
         for field, value in values.items():

@@ -2,6 +2,7 @@
 
 import math
 import sys
+from contextlib import suppress
 from typing import Final
 
 from switchgear.state import State
@@ -149,7 +150,9 @@ def describe_slow(duration: float) -> str:
 
 def report(mistake: BaseException) -> None:
     """Tell ``sys.excepthook`` what a user's judge did wrong: the caller hears of the operation's own exception."""
-    sys.excepthook(type(mistake), mistake, mistake.__traceback__)
+    # A hook that fails is its owner's.
+    with suppress(Exception):
+        sys.excepthook(type(mistake), mistake, mistake.__traceback__)
 
 
 def _one_line(text: str) -> str:

@@ -5,7 +5,7 @@ import os
 from dataclasses import dataclass
 from typing import Final
 
-from switchgear.config import DURATION_LIMIT, CircuitBreakerConfig
+from switchgear.config import RESET_TIMEOUT_CAP, CircuitBreakerConfig, _duration
 
 MULTIPLIER_LIMIT: Final = 1_000.0
 _SEED_LIMIT: Final = 1 << 64
@@ -24,7 +24,8 @@ class Backoff:
 
     Args:
         multiplier: What each failed attempt multiplies the open time by; 1 to 1,000, default 2.0.
-        max: The longest open time, in seconds; at least the ``reset_timeout``, at most ten years, default 600.0.
+        max: The longest open time, in seconds (or a ``timedelta``); at least the ``reset_timeout``, at most ten years,
+            default 600.0.
         jitter: The part of the open time that chance adds or takes, drawn once per trip; 0 to 1, default 0.2.
         seed: What chance is drawn from, 0 to 2^64 - 1: with the same seed the n-th state change draws the same.
             Default None: another one in each breaker.
@@ -40,7 +41,7 @@ class Backoff:
 
     def __post_init__(self) -> None:
         _check("multiplier", self.multiplier, 1.0, MULTIPLIER_LIMIT)
-        _check("max", self.max, 1e-9, DURATION_LIMIT)
+        object.__setattr__(self, "max", _duration("max", self.max))
         _check("jitter", self.jitter, 0.0, 1.0)
         if self.seed is not None and not (type(self.seed) is int and 0 <= self.seed < _SEED_LIMIT):
             raise ValueError(f"seed must be None or an int from 0 to 2**64 - 1, not {self.seed!r}")
@@ -55,25 +56,32 @@ def backoff_numbers(config: CircuitBreakerConfig) -> tuple[float, int, float, in
     return float(backoff.multiplier), round(backoff.max * 1e9), float(backoff.jitter), seed
 
 
-def least_open(failure: BaseException | None, retry_after: float | None, limit: float) -> float:
+def least_open(failure: BaseException | None, retry_after: float | None, config: CircuitBreakerConfig) -> float:
     """Return how many seconds a service wants to be left alone, as far as that is to be believed.
 
     Args:
-        failure: What a call failed with, or None; its ``retry_after``, if it has a numeric one, counts.
+        failure: What a call failed with, or None; its ``retry_after`` counts, if that is a finite number.
         retry_after: What the caller was told, in seconds; goes before the exception's. None: nothing.
-        limit: The longest time to believe, in seconds.
+        config: The breaker's, for the longest time to believe.
 
     Returns:
-        0.0 to ``limit``; 0.0 where nobody asked for anything.
+        0.0 to ``config.max_reset_timeout``; 0.0 where nobody asked for anything.
     """
     if retry_after is None:
         try:
-            retry_after = getattr(failure, "retry_after", None)
+            said = getattr(failure, "retry_after", None)
+            if isinstance(said, bool) or not isinstance(said, (int, float)):
+                return 0.0
+            # An int past the largest float is an OverflowError; that, and a property that fails, say nothing.
+            retry_after = float(said)
         except Exception:
-            # A property that fails; whatever it would have said, the call has failed.
             return 0.0
-    if isinstance(retry_after, bool) or not isinstance(retry_after, (int, float)) or math.isnan(retry_after):
-        return 0.0
+        if not math.isfinite(retry_after):
+            # Not before somebody says so: that is no time to wait.
+            return 0.0
+    limit = config.max_reset_timeout
+    if limit is None:
+        limit = max(RESET_TIMEOUT_CAP, config.reset_timeout)
     return min(max(retry_after, 0.0), limit)
 
 

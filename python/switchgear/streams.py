@@ -153,7 +153,9 @@ class _Mailbox:
             if not self.buffer and not self.closed:
                 await waiter
         finally:
-            self.waiter = None
+            # Who was woken, or cancelled, and comes late finds the next reader's here.
+            if self.waiter is waiter:
+                self.waiter = None
 
     def close(self) -> None:
         """Stop listening, from any thread, and let the reader see that it is over."""

@@ -9,6 +9,9 @@ use super::permit::Change;
 use super::tick;
 use super::word::{Generation, State, Word};
 
+/// More attempts let nothing grow further.
+const ATTEMPTS: u64 = 10_000;
+
 /// How the open time grows.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Backoff {
@@ -96,7 +99,10 @@ impl Backoff {
     #[allow(clippy::cast_precision_loss, clippy::cast_sign_loss, clippy::cast_possible_truncation)] // at most ten years of nanoseconds
     fn open_ns(&self, attempts: u64, generation: Generation, reset_timeout_ns: u64) -> u64 {
         let (max, mut open) = (self.max_ns as f64, reset_timeout_ns as f64);
-        for _ in 0..attempts.min(64) {
+        for _ in 0..attempts.min(ATTEMPTS) {
+            if open >= max {
+                break;
+            }
             open *= self.multiplier;
         }
         let open = open.min(max);

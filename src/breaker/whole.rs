@@ -78,6 +78,9 @@ impl Breaker {
             expired = self.remembered(change.map(|change| change.with(Cause::NoVerdict)));
         }
         let (answer, change) = self.block.acquire_probe(&self.rules, now_ns);
+        // Closed meanwhile: then the call is no probe, and measured like any other.
+        let measured = |permit: Permit| if permit.is_probe() { permit } else { Permit::measured(permit.admitted_in(), now_ns) };
+        let answer = if more.meters.measures() { answer.map(measured) } else { answer };
         // At most one of the two: an open time that begins now is not over now.
         (answer, expired.or(self.remembered(change)))
     }

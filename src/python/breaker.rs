@@ -68,9 +68,8 @@ impl Breaker {
         drop(old);
     }
 
-    /// The longest time that a service may ask to be left alone for, in seconds.
-    pub(super) fn max_reset_timeout(&self, py: Python<'_>) -> PyResult<f64> {
-        self.config.bind(py).getattr("max_reset_timeout")?.extract()
+    pub(super) fn configuration<'py>(&self, py: Python<'py>) -> &Bound<'py, PyAny> {
+        self.config.bind(py)
     }
 
     fn command(this: &Bound<'_, Self>, event: Event) -> PyResult<()> {

@@ -108,16 +108,7 @@ impl Permit {
 
     /// Settle, if nobody has, with what the configuration makes of an exception.
     fn _settle_exception(&self, py: Python<'_>, exc: &Bound<'_, PyBaseException>) -> PyResult<()> {
-        let breaker = self.breaker.get();
-        let outcome = verdict::classify_instance(breaker, exc);
-        if self.claim() {
-            let asks = outcome == Outcome::Failure && breaker.core.may_open();
-            let least_open_ns = if asks { verdict::asked_for(py, breaker, Some(exc), None)? } else { 0 };
-            verdict::settle_asking(py, self.breaker.as_ptr(), self.inner, outcome, least_open_ns, || {
-                verdict::describe_failure(py, Some(exc))
-            })?;
-        }
-        Ok(())
+        if self.claim() { verdict::settle_by(py, self.breaker.as_ptr(), self.inner, exc, None) } else { Ok(()) }
     }
 
     /// Settle, if nobody has, as a call that outlasted the breaker's timeout.

@@ -177,37 +177,48 @@ fn judge(py: Python<'_>, this: Object, permit: Permit, value: Object) -> PyResul
 /// Settle a call that ended with the exception that is set, and leave it set: the caller's own, untouched. An exception of a
 /// listener that is no `Exception` takes its place.
 pub fn settle_raised(py: Python<'_>, this: Object, permit: Permit, forced: Option<Outcome>) {
-    // SAFETY: as in `admit`; the exception's class is borrowed and stays alive as long as the exception is set.
-    let (breaker, outcome) = unsafe {
-        let breaker = breaker_of(py, this);
-        let judged = || match breaker.judge.classify {
-            Some(_) => classify_raised(py, breaker),
-            None => classify(breaker, ffi::PyErr_Occurred()),
-        };
-        (breaker, forced.unwrap_or_else(judged))
-    };
-    let least_open_ns = if outcome == Outcome::Failure && breaker.core.may_open() { asked_for_by_raised(py, breaker) } else { 0 };
-    if let Some(change) = breaker.core.settle_asking(permit, outcome, &breaker.clock, least_open_ns) {
+    // SAFETY: as in `admit`.
+    let breaker = unsafe { breaker_of(py, this) };
+    if forced.is_none() && breaker.judge.classify.is_some() {
+        return settle_asked(py, this, permit, None);
+    }
+    // SAFETY: the exception's class is borrowed and stays alive as long as the exception is set.
+    let outcome = forced.unwrap_or_else(|| unsafe { classify(breaker, ffi::PyErr_Occurred()) });
+    if outcome == Outcome::Failure && breaker.core.may_open() {
+        return settle_asked(py, this, permit, Some(outcome));
+    }
+    if let Some(change) = breaker.core.settle(permit, outcome, &breaker.clock) {
         announce_raised(py, this, change, outcome);
     }
 }
 
-/// How long the service wants to be left alone, by the exception that is set, which stays set.
+/// As [`settle_raised`], where the exception itself is asked what it means, unless that is `known`, and for how long it keeps the
+/// breaker open. Who interrupts that (Ctrl-C in a property) is heard once the call has settled.
 #[cold]
-fn asked_for_by_raised(py: Python<'_>, breaker: &Breaker) -> u64 {
+fn settle_asked(py: Python<'_>, this: Object, permit: Permit, known: Option<Outcome>) {
     boundary::attached(|| {
-        let Some(error) = PyErr::take(py) else { return 0 };
-        let asked = asked_for(py, breaker, Some(error.value(py)), None);
-        boundary::raise(py, error);
-        // What a misbehaving attribute raises is no answer to the caller.
-        asked.unwrap_or(0)
-    })
+        let Some(error) = PyErr::take(py) else { return };
+        let settled = settle_by(py, this, permit, error.value(py), known);
+        boundary::raise(py, settled.err().unwrap_or(error));
+    });
+}
+
+/// Settle by an exception; whatever its judges raise, the call has settled.
+pub fn settle_by(py: Python<'_>, this: Object, permit: Permit, error: &Bound<'_, PyBaseException>, known: Option<Outcome>) -> PyResult<()> {
+    // SAFETY: as in `admit`.
+    let breaker = unsafe { breaker_of(py, this) };
+    let judged = known.map_or_else(|| classify_instance(breaker, error), Ok);
+    let outcome = *judged.as_ref().unwrap_or(&Outcome::Ignored);
+    let asked = if outcome == Outcome::Failure && breaker.core.may_open() { asked_for(py, breaker, Some(error), None) } else { Ok(0) };
+    let least_open_ns = *asked.as_ref().unwrap_or(&0);
+    let settled = settle_asking(py, this, permit, outcome, least_open_ns, || describe_failure(py, Some(error)));
+    judged.and(asked).and(settled)
 }
 
 /// How long the service wants to be left alone, in nanoseconds: `retry_after`, or the exception's.
 pub fn asked_for(py: Python<'_>, breaker: &Breaker, error: Option<&Bound<'_, PyBaseException>>, retry_after: Option<f64>) -> PyResult<u64> {
     let least_open = py.import("switchgear.recovery")?.getattr("least_open")?;
-    let seconds = least_open.call1((error, retry_after, breaker.max_reset_timeout(py)?))?.extract()?;
+    let seconds = least_open.call1((error, retry_after, breaker.configuration(py)))?.extract()?;
     Ok(if seconds > 0.0 { super::breaker::to_ns(seconds) } else { 0 })
 }
 
@@ -229,38 +240,26 @@ pub unsafe fn classify(breaker: &Breaker, error: Object) -> Outcome {
     }
 }
 
-/// As [`classify`], of the exception that is set, which stays set.
-#[cold]
-fn classify_raised(py: Python<'_>, breaker: &Breaker) -> Outcome {
-    boundary::attached(|| {
-        let Some(error) = PyErr::take(py) else { return Outcome::Failure };
-        let outcome = classify_instance(breaker, error.value(py));
-        boundary::raise(py, error);
-        outcome
-    })
-}
-
-/// As [`classify`], of an exception that there is: `config.classify` is asked first, of what is an `Exception`.
-pub fn classify_instance(breaker: &Breaker, error: &Bound<'_, PyBaseException>) -> Outcome {
+/// As [`classify`], of an exception that there is: `config.classify` is asked first, of what is an `Exception`. An error is what
+/// interrupted that: no `Exception`.
+fn classify_instance(breaker: &Breaker, error: &Bound<'_, PyBaseException>) -> PyResult<Outcome> {
     let py = error.py();
     if let Some(classify) = &breaker.judge.classify
         && error.is_instance_of::<PyException>()
     {
-        let word = classify.bind(py).call1((error,)).and_then(|answer| known::outcome(&answer));
-        match word {
-            Ok(Some(outcome)) => return outcome,
+        match classify.bind(py).call1((error,)).and_then(|answer| known::outcome(&answer)) {
+            Ok(Some(outcome)) => return Ok(outcome),
             Ok(None) => {}
             // The operation's own exception is the caller's; what the judge did wrong is told to whoever hears of such things.
-            Err(mistake) => {
-                let reported = py.import("switchgear.errors").and_then(|errors| errors.call_method1("report", (mistake.value(py),)));
-                if let Err(error) = reported {
-                    error.write_unraisable(py, None);
-                }
+            Err(mistake) if mistake.is_instance_of::<PyException>(py) => {
+                let errors = py.import("switchgear.errors")?;
+                errors.call_method1("report", (mistake.value(py),))?;
             }
+            Err(interruption) => return Err(interruption),
         }
     }
     // SAFETY: an exception instance.
-    unsafe { classify(breaker, error.as_ptr()) }
+    Ok(unsafe { classify(breaker, error.as_ptr()) })
 }
 
 #[cold]
@@ -274,7 +273,7 @@ fn announce_raised(py: Python<'_>, this: Object, change: Change, outcome: Outcom
             _ => describe_failure(py, Some(error.value(py))),
         };
         // Announced also where the description was interrupted: the state has changed.
-        let described = describe(&this, change, failure);
+        let described = if outcome == Outcome::Success { describe_success(&this, change) } else { describe(&this, change, failure) };
         let announced = announce(&this, change);
         boundary::raise(py, described.and(announced).err().unwrap_or(error));
     });

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant
 
 from machine.operations import RAISED, Fault, Harmless, judge, outcome_of
+from machine.rules import RULES, consecutive
 from machine.sides import BACKENDS, Side, expected, seconds, told
 from model import FAILURE, IGNORED, SUCCESS, TICK, Model, Permit, Rejection
 from switchgear import CircuitBreakerConfig
@@ -41,14 +42,16 @@ class Driven(RuleBasedStateMachine):
         half_open_max_calls=st.sampled_from([None, 1, 2, 16]),
         record_only=st.sampled_from([None, (Fault, asyncio.TimeoutError)]),
         is_failure=st.sampled_from([None, judge]),
+        trip=st.none() | RULES | RULES,
         start=st.sampled_from([0.0, 12345.678901]),
     )
-    def begin(self, start: float, **fields: Any) -> None:
-        self.config = CircuitBreakerConfig(ignore=Harmless, **fields)
+    def begin(self, start: float, trip: Any, **fields: Any) -> None:
+        rules, numbers = ([], []) if trip is None else zip(*trip, strict=True)
+        self.config = CircuitBreakerConfig(ignore=Harmless, trip=rules or None, **fields)
         self.sides = [Side(backend, self.config, start) for backend in BACKENDS]
         reset = round(self.config.reset_timeout * 1e9)
         self.model = Model(
-            self.config.failure_threshold,
+            list(numbers) or [consecutive(self.config.failure_threshold)],
             self.config.success_threshold,
             min(self.config.half_open_max_calls or self.config.success_threshold, 16),
             reset,
@@ -86,6 +89,7 @@ class Driven(RuleBasedStateMachine):
             assert breaker.get_metrics()._asdict() == metrics
             assert breaker.last_failure == self.model.last_failure
             assert [told(event) for event in side.heard] == [expected(change) for change in self.model.changes]
+            assert breaker.causes == [change.cause for change in self.model.changes]
 
     def admit(self) -> Permit | Any:
         """The model's permit, or what a rejected caller sees."""

@@ -63,6 +63,16 @@ class PermitRules(Driven):
             getattr(permit, verb)()
         return held
 
+    @rule(
+        target=settled,
+        nanoseconds=st.sampled_from([1, 50_000_000, 50_000_001, 999_999_999, 1_000_000_000]),
+        verb=st.sampled_from(["success", "failure"]),
+    )
+    def take_a_while(self, nanoseconds: int, verb: str) -> Any:
+        held = self.hold(lambda side: side.breaker.acquire())
+        self.advance(nanoseconds)
+        return multiple() if held is None else self.settle_permit(held, verb)
+
     @rule(target=settled, held=consumes(permits))
     def fail_permit_with_an_exception(self, held: Held) -> Held:
         self.model.settle(held.permit, FAILURE, "Harmless: boom")

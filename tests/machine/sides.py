@@ -25,9 +25,16 @@ def public_class(base: type[Any]) -> type[CircuitBreaker]:
     def new(cls: type[Any], name: str, config: CircuitBreakerConfig, clock: Any) -> Any:
         breaker = base.__new__(cls, name, config, clock)
         breaker._listeners = breaker._shared_listeners = None
+        breaker.causes = []
         return breaker
 
-    return type("Public", (base,), {**own, "__new__": new, "__slots__": CircuitBreaker.__slots__})
+    def on_transition(breaker: Any, *change: Any) -> None:
+        # An event tells of its cause in words; here the numbers have to be the same.
+        breaker.causes.append(change[-1])
+        own["_on_transition"](breaker, *change)
+
+    own_again = {"__new__": new, "_on_transition": on_transition, "__slots__": (*CircuitBreaker.__slots__, "causes")}
+    return type("Public", (base,), {**own, **own_again})
 
 
 CLASSES = {name: public_class(backend.Breaker) for name, backend in BACKENDS.items()}

@@ -31,7 +31,7 @@ def _ask(config: CircuitBreakerConfig, error: Exception) -> Outcome | None:
         said = None if judge is None else judge(error)
         if said is not None and not isinstance(said, Outcome):
             raise TypeError(f"classify must return an Outcome or None, not {said!r}")
-    except BaseException as mistake:
+    except Exception as mistake:
         report(mistake)
         return None
     return said

@@ -224,11 +224,20 @@ class Core(Counters):
 
     def _settle_exception(self, grant: Grant, error: BaseException) -> None:
         """Settle by what a call raised."""
-        outcome = classify(self._config, error)
-        if outcome == FAILURE:
-            self._settle(grant, FAILURE, error, least_ns=self._asked_for(error, None))
-        else:
+        try:
+            outcome = classify(self._config, error)
+        except BaseException:
+            self._settle(grant, IGNORED)
+            raise
+        if outcome != FAILURE:
             self._settle(grant, outcome)
+            return
+        try:
+            least_ns = self._asked_for(error, None)
+        except BaseException:
+            self._settle(grant, FAILURE, error)
+            raise
+        self._settle(grant, FAILURE, error, least_ns=least_ns)
 
     def _asked_for(self, error: BaseException | None, retry_after: float | None) -> int:
         """Return for how many nanoseconds the service wants to be left alone."""
@@ -237,7 +246,7 @@ class Core(Counters):
         # Imported late, with the first failure: it brings dataclasses.
         from switchgear.recovery import least_open
 
-        seconds = least_open(error, retry_after, self._config.max_reset_timeout)
+        seconds = least_open(error, retry_after, self._config)
         return nanoseconds(seconds) if seconds > 0.0 else 0
 
     def _settle_timeout(self, grant: Grant) -> None:

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from switchgear._pure.word import Word
 
 _MASK: Final = (1 << 64) - 1
+_ATTEMPTS: Final = 10_000
+"""More attempts let nothing grow further."""
 
 
 def attempts(word: "Word", now_ns: int) -> int:
@@ -25,7 +27,9 @@ def open_ns(rules: "Rules", failed: int, generation: int) -> int:
         return rules.reset_ns
     multiplier, max_ns, jitter, seed = rules.backoff
     longest, duration = float(max_ns), float(rules.reset_ns)
-    for _ in range(min(failed, 64)):
+    for _ in range(min(failed, _ATTEMPTS)):
+        if duration >= longest:
+            break
         duration *= multiplier
     duration = min(duration, longest)
     drawn = (_mix((seed + generation) & _MASK) >> 11) / (1 << 53)

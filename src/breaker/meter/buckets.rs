@@ -14,7 +14,8 @@
 //! by no more than the calls in flight in between.
 //!
 //! Trade-offs: the window is nine buckets and what has passed of the tenth. A bucket that nobody touched for exactly 2^18 windows, or
-//! 2^14 state changes within one, would read as the present one. A count stops at 2^32 - 2^16 calls a bucket.
+//! 2^14 state changes within one, would read as the present one, and after one window less as the next one. A count stops at
+//! 2^32 - 2^16 calls a bucket.
 
 use super::{Call, Late, Seen};
 use crate::sync::{
@@ -99,7 +100,8 @@ fn count(word: &AtomicU64, moment: Moment, is_current: impl Fn() -> bool) -> Res
             }
             return Ok(());
         }
-        if tag == moment.next_tag {
+        // A count of 0: a bucket that nobody has begun yet.
+        if tag == moment.next_tag && old & COUNT != 0 {
             // The circle has gone round since this call read its clock: it has left the window.
             return Ok(());
         }
@@ -180,6 +182,13 @@ mod tests {
         buckets.record(&words, call(Generation::new(0), 1_000), true, || true).unwrap();
         buckets.record(&words, call(Generation::new(0), 0), true, || true).unwrap();
         assert_eq!(Ok(Seen { hits: 1, calls: 2 }), buckets.record(&words, call(Generation::new(0), 1_000), false, || true));
+    }
+
+    #[test]
+    fn a_fresh_bucket_is_of_no_lap() {
+        let (buckets, words) = fresh();
+        let now = LAP * 1_000;
+        assert_eq!(Ok(Seen { hits: 1, calls: 1 }), buckets.record(&words, call(Generation::new(0), now), true, || true));
     }
 
     #[test]
