@@ -102,7 +102,7 @@ loom: ## every interleaving of the word, the permits and the leases, under loom
 
 .PHONY: chart
 chart: $(VENV)/.extra-test ## the table and the chart of docs/choosing-a-rule.md, from simulated outages (minutes)
-	SWITCHGEAR_BACKEND=pure $(PY) benches/choose_rule.py
+	SWITCHGEAR_BACKEND=pure $(PY) benches/choose_rule.py --write
 
 .PHONY: soak
 soak: $(VENV)/.extra-test $(VENV)/.native ## 20 million mixed calls: memory flat, counters exact (minutes)
