@@ -18,12 +18,16 @@ from switchgear import (
     CircuitBreakerMetrics,
     CircuitBreakerRegistry,
     CircuitOpenError,
+    Family,
     Permit,
     State,
     TransitionEvent,
     breaker,
     default_registry,
 )
+from switchgear.recovery import Backoff
+from switchgear.rules import Calls, ChangeDetection, ConsecutiveFailures, FailureRate, Seconds, SlowCallRate
+from switchgear.state import Outcome
 from switchgear.testing import ManualClock
 
 cb = CircuitBreaker("quotes", CircuitBreakerConfig(failure_threshold=3, timeout=timedelta(seconds=5)))
@@ -282,6 +286,40 @@ def configuration() -> None:
     CircuitBreakerConfig(is_failure=lambda: True)  # type: ignore[misc, arg-type]
     CircuitBreaker(7)  # type: ignore[arg-type]
     CircuitBreaker("x", 7)  # type: ignore[arg-type]
+
+
+def judged(error: Exception) -> Outcome | None:
+    return Outcome.IGNORED if isinstance(error, KeyError) else None
+
+
+def rules_and_recovery(permit: Permit) -> None:
+    CircuitBreakerConfig(trip=ConsecutiveFailures(3), classify=judged, backoff=Backoff(2.0, jitter=0.1, seed=1))
+    CircuitBreakerConfig(
+        trip=(FailureRate(0.5, window=Calls(100)), SlowCallRate(0.5, slower_than=2.0, window=Seconds(30)))
+    )
+    CircuitBreakerConfig(half_open_max_wait=timedelta(seconds=5), max_reset_timeout=60.0)
+    CircuitBreakerConfig(trip=0.5)  # type: ignore[arg-type]
+    CircuitBreakerConfig(classify=len)  # type: ignore[arg-type]
+    SlowCallRate(0.5)  # type: ignore[call-arg]
+    detection = ChangeDetection(healthy=0.01, failing=0.3)
+    assert_type(detection.limit, int)
+    assert_type(detection.expected_calls_to_trip(0.3), float)
+    assert_type(detection.calls_between_false_trips, float)
+    permit.failure(OSError(), retry_after=5.0)
+    permit.failure(OSError(), 5.0)  # type: ignore[call-arg]
+    cb.force_open(for_=timedelta(minutes=1))
+    cb.force_open("soon")  # type: ignore[arg-type]
+
+
+async def waiting_for_changes(registry: CircuitBreakerRegistry) -> None:
+    assert_type(await cb.wait_for(State.CLOSED, timeout=5.0), State)
+    async for event in registry.events():
+        assert_type(event, TransitionEvent)
+        assert_type(event.why, str)
+    assert_type(cb.history(), tuple[TransitionEvent, ...])
+    venues = registry.family("venue")
+    assert_type(venues, Family)
+    assert_type(venues["NYSE"], CircuitBreaker)
 
 
 def listeners() -> None:
