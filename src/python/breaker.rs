@@ -21,7 +21,8 @@ pub struct Breaker {
     pub(super) clock: Clock,
     /// Seconds that an awaited call may take.
     pub(super) timeout: Option<f64>,
-    pub(super) judge: Judge,
+    /// Absent where the configuration says nothing of exceptions and results: then every exception is a failure, every result a success.
+    pub(super) judge: Option<Box<Judge>>,
     pub(super) name: Py<PyString>,
     config: Py<PyAny>,
     /// Description of the failure that tripped it last. Locked for one pointer's copy, never while Python runs.
@@ -37,11 +38,13 @@ pub struct Judge {
 }
 
 impl Judge {
-    fn from_config(config: &Bound<'_, PyAny>) -> PyResult<Self> {
+    fn from_config(config: &Bound<'_, PyAny>) -> PyResult<Option<Box<Self>>> {
         let field = |name| config.getattr(name).map(|value| (!value.is_none()).then(|| value.unbind()));
         let ignore = config.getattr("ignore")?;
         let ignore = if ignore.is_truthy()? { Some(ignore.unbind()) } else { None };
-        Ok(Self { ignore, record_only: field("record_only")?, is_failure: field("is_failure")?, classify: field("classify")? })
+        let judge = Self { ignore, record_only: field("record_only")?, is_failure: field("is_failure")?, classify: field("classify")? };
+        let says_something = [&judge.ignore, &judge.record_only, &judge.is_failure, &judge.classify].into_iter().any(Option::is_some);
+        Ok(says_something.then(|| Box::new(judge)))
     }
 }
 
@@ -223,11 +226,14 @@ impl Breaker {
         // The configuration can hold user functions (`is_failure`), and those anything. It is immutable: a cycle through it
         // passes a mutable object, and that one the collector can clear.
         visit.call(&self.config)?;
-        visit.call(&self.judge.is_failure)?;
-        visit.call(&self.judge.classify)?;
-        // A second reference each to what the configuration holds: unseen, it would keep their cycles alive.
-        visit.call(&self.judge.ignore)?;
-        visit.call(&self.judge.record_only)
+        if let Some(judge) = &self.judge {
+            visit.call(&judge.is_failure)?;
+            visit.call(&judge.classify)?;
+            // A second reference each to what the configuration holds: unseen, it would keep their cycles alive.
+            visit.call(&judge.ignore)?;
+            visit.call(&judge.record_only)?;
+        }
+        Ok(())
     }
 }
 

@@ -120,7 +120,7 @@ fn seconds(ns: Option<u64>) -> f64 {
 pub fn settle_value(py: Python<'_>, this: Object, permit: Permit, value: Object) -> bool {
     // SAFETY: as in `admit`.
     let breaker = unsafe { breaker_of(py, this) };
-    if breaker.judge.is_failure.is_some() {
+    if breaker.judge.as_ref().is_some_and(|judge| judge.is_failure.is_some()) {
         return settle_judged(py, this, permit, value);
     }
     match breaker.core.settle(permit, Outcome::Success, &breaker.clock) {
@@ -160,7 +160,7 @@ fn settle_judged(py: Python<'_>, this: Object, permit: Permit, value: Object) ->
 fn judge(py: Python<'_>, this: Object, permit: Permit, value: Object) -> PyResult<()> {
     // SAFETY: as in `admit`; `value` is a live object.
     let (breaker, value) = unsafe { (breaker_of(py, this), Borrowed::from_ptr(py, value)) };
-    let judged = match &breaker.judge.is_failure {
+    let judged = match breaker.judge.as_ref().and_then(|judge| judge.is_failure.as_ref()) {
         Some(is_failure) => is_failure.bind(py).call1((&value,)).and_then(|answer| answer.is_truthy()),
         None => Ok(false),
     };
@@ -179,7 +179,7 @@ fn judge(py: Python<'_>, this: Object, permit: Permit, value: Object) -> PyResul
 pub fn settle_raised(py: Python<'_>, this: Object, permit: Permit, forced: Option<Outcome>) {
     // SAFETY: as in `admit`.
     let breaker = unsafe { breaker_of(py, this) };
-    if forced.is_none() && breaker.judge.classify.is_some() {
+    if forced.is_none() && breaker.judge.as_ref().is_some_and(|judge| judge.classify.is_some()) {
         return settle_asked(py, this, permit, None);
     }
     // SAFETY: the exception's class is borrowed and stays alive as long as the exception is set.
@@ -231,9 +231,10 @@ pub unsafe fn classify(breaker: &Breaker, error: Object) -> Outcome {
     let matches = |filter: Object| unsafe { ffi::PyErr_GivenExceptionMatches(error, filter) != 0 };
     // SAFETY: a static of the interpreter.
     let ordinary = matches(unsafe { ffi::PyExc_Exception });
-    if !ordinary || breaker.judge.ignore.as_ref().is_some_and(|ignore| matches(raw(ignore))) {
+    let judge = breaker.judge.as_ref();
+    if !ordinary || judge.is_some_and(|judge| judge.ignore.as_ref().is_some_and(|ignore| matches(raw(ignore)))) {
         Outcome::Ignored
-    } else if breaker.judge.record_only.as_ref().is_some_and(|only| !matches(raw(only))) {
+    } else if judge.is_some_and(|judge| judge.record_only.as_ref().is_some_and(|only| !matches(raw(only)))) {
         Outcome::Success
     } else {
         Outcome::Failure
@@ -244,7 +245,7 @@ pub unsafe fn classify(breaker: &Breaker, error: Object) -> Outcome {
 /// interrupted that: no `Exception`.
 fn classify_instance(breaker: &Breaker, error: &Bound<'_, PyBaseException>) -> PyResult<Outcome> {
     let py = error.py();
-    if let Some(classify) = &breaker.judge.classify
+    if let Some(classify) = breaker.judge.as_ref().and_then(|judge| judge.classify.as_ref())
         && error.is_instance_of::<PyException>()
     {
         match classify.bind(py).call1((error,)).and_then(|answer| known::outcome(&answer)) {

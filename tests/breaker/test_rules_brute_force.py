@@ -193,7 +193,7 @@ def agrees(rules, steps):
 
 STEPS = st.lists(st.tuples(WAYS, STEPS_NS), min_size=40, max_size=100)
 THOROUGH = settings(
-    max_examples=200, deadline=None, derandomize="CI" in os.environ, suppress_health_check=list(HealthCheck)
+    max_examples=100, deadline=None, derandomize="CI" in os.environ, suppress_health_check=list(HealthCheck)
 )
 
 
