@@ -95,8 +95,7 @@ class Family:
         return self._max_keys
 
     def __getitem__(self, key: str) -> CircuitBreaker:
-        # Inlined by the interpreter. A finer measure of recency than one store, an order or a counter, is no longer
-        # within 60 ns of the dict.
+        # Inlined by the interpreter. A finer measure of recency than one store, an order or a counter, costs each hit.
         try:
             entry = self._entries[key]
         except KeyError:
