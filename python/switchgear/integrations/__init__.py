@@ -1,0 +1,1 @@
+"""Other libraries, made to work with breakers: one file a library."""
