@@ -161,5 +161,6 @@ def test_the_repr_shows_every_field():
     assert repr(CircuitBreakerConfig(3)) == (
         "CircuitBreakerConfig(failure_threshold=3, success_threshold=2, timeout=30.0, reset_timeout=60.0,"
         " half_open_max_calls=None, ignore=(), record_only=None, is_failure=None, classify=None, trip=None,"
-        " half_open_max_wait=None, backoff=None, max_reset_timeout=None)"
+        " half_open_max_wait=None, backoff=None, max_reset_timeout=None, ramp=None, max_concurrent=None, throttle=None,"
+        " mode='enforce')"
     )

@@ -3,7 +3,7 @@
 from switchgear._compat import BACKEND, Permit
 from switchgear.breaker import CircuitBreaker
 from switchgear.config import CircuitBreakerConfig
-from switchgear.errors import CallTimeoutError, CircuitBreakerError, CircuitOpenError
+from switchgear.errors import BulkheadFullError, CallTimeoutError, CircuitBreakerError, CircuitOpenError
 from switchgear.events import TransitionEvent
 from switchgear.fallback import FallbackView
 from switchgear.family import Family
@@ -14,6 +14,7 @@ from switchgear.state import State
 
 __all__ = [
     "BACKEND",
+    "BulkheadFullError",
     "CallTimeoutError",
     "CircuitBreaker",
     "CircuitBreakerConfig",

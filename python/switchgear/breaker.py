@@ -113,6 +113,23 @@ class CircuitBreaker(_compat.Breaker):
         """
         return protect(self, function)
 
+    def reconfigure(self, config: CircuitBreakerConfig) -> None:
+        """Behave by another configuration from now on, at once and for every call.
+
+        The state stays, with the deadline of an OPEN breaker, the successes of its probes and the attempts to recover;
+        so do the metrics and the places of calls in flight, which settle by the new configuration. Windows begin
+        empty, and the level of a rule that is no longer the same begins at 0. Nobody is notified.
+
+        Args:
+            config: How to behave from now on.
+
+        Raises:
+            TypeError: It is no ``CircuitBreakerConfig``.
+        """
+        if not isinstance(config, CircuitBreakerConfig):
+            raise TypeError(f"config must be a CircuitBreakerConfig, not {type(config).__name__}")
+        self._reconfigure(config)
+
     def guard(self) -> Guard:
         """Return a fresh guard: ``with cb.guard() as permit`` or ``async with cb.guard() as permit``.
 
@@ -139,8 +156,13 @@ class CircuitBreaker(_compat.Breaker):
         return FallbackView(self, fallback, on)
 
     def get_state(self) -> str:
-        """Return the state for people: ``"CLOSED (failures: 2)"``, ``"OPEN (elapsed: 1.204s)"``."""
-        state, count, elapsed = self._snapshot()
+        """Return the state for people: ``"CLOSED (failures: 2)"``, ``"OPEN (elapsed: 1.204s)"``.
+
+        In a ramp: ``"HALF_OPEN (ramp: 25%)"``, the part of the calls that passes.
+        """
+        state, count, elapsed, ramp = self._snapshot()
+        if ramp is not None:
+            return f"HALF_OPEN (ramp: {100.0 * ramp:g}%)"
         match state:
             case State.CLOSED:
                 return f"CLOSED (failures: {count})"
@@ -235,6 +257,7 @@ class CircuitBreaker(_compat.Breaker):
         now_ns: int,
         retry_after: float | None,
         cause: Cause = (),
+        jitter: float | None = None,
     ) -> None:
         history = self._made_history()
         last_failure = self.last_failure
@@ -251,6 +274,7 @@ class CircuitBreaker(_compat.Breaker):
             retry_after=retry_after,
             why=explain(self.config, to_state, cause),
             failures=history.failures(last_failure if opened_by_failure else None),
+            jitter=jitter,
         )
         history.add(event)
         try:

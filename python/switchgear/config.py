@@ -2,20 +2,22 @@
 
 import math
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeAlias, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, Self, TypeAlias, TypeVar, dataclass_transform
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from switchgear.recovery import Backoff
+    from switchgear.recovery import Backoff, Ramp
     from switchgear.rules import TripRule
     from switchgear.state import Outcome
+    from switchgear.throttling import AdaptiveThrottle
 
 Exceptions: TypeAlias = type[BaseException] | Iterable[type[BaseException]]
 
 THRESHOLD_LIMIT: Final = 1_000_000_000
 DURATION_LIMIT: Final = 315_360_000.0
 PROBE_LIMIT: Final = 16
+CONCURRENCY_LIMIT: Final = 10_000
 RESET_TIMEOUT_CAP: Final = 600.0
 
 _FIELDS: Final = (
@@ -32,6 +34,10 @@ _FIELDS: Final = (
     "half_open_max_wait",
     "backoff",
     "max_reset_timeout",
+    "ramp",
+    "max_concurrent",
+    "throttle",
+    "mode",
 )
 
 
@@ -79,6 +85,15 @@ class CircuitBreakerConfig:
         max_reset_timeout: The longest time, in seconds (or a ``timedelta``), that a service may ask to be left alone
             for: by the ``retry_after`` of an exception, or of ``permit.failure``, that opens the breaker. At least
             ``reset_timeout``, at most ten years; default ``None``: 600.0, or ``reset_timeout`` where that is longer.
+        ramp: A ``switchgear.recovery.Ramp``: after its probes HALF_OPEN lets a growing part of the calls pass before it
+            closes. Default ``None``: it closes at once.
+        max_concurrent: A bulkhead: calls in flight at a time; what comes beyond them is rejected with
+            ``BulkheadFullError``. A call holds its place until it settles, but no longer than ``timeout``, or
+            ``reset_timeout`` where that is None. 1 to 10,000, default ``None``: no limit.
+        throttle: A ``switchgear.throttling.AdaptiveThrottle``: while the service fails in part, a part of the calls is
+            rejected in CLOSED. Default ``None``: none.
+        mode: ``"enforce"``, the default, or ``"observe"``: the breaker decides as ever but rejects nothing. What it
+            would have rejected passes, is counted in ``would_have_rejected``, and moves nothing. The ``timeout`` holds.
 
     Raises:
         ValueError: A value has the wrong type or is out of range; the text names field, value and range.
@@ -99,6 +114,10 @@ class CircuitBreakerConfig:
     half_open_max_wait: float | None
     backoff: "Backoff | None"
     max_reset_timeout: float | None
+    ramp: "Ramp | None"
+    max_concurrent: int | None
+    throttle: "AdaptiveThrottle | None"
+    mode: Literal["enforce", "observe"]
 
     def __init__(
         self,
@@ -116,6 +135,10 @@ class CircuitBreakerConfig:
         half_open_max_wait: "float | timedelta | None" = None,
         backoff: "Backoff | None" = None,
         max_reset_timeout: "float | timedelta | None" = None,
+        ramp: "Ramp | None" = None,
+        max_concurrent: int | None = None,
+        throttle: "AdaptiveThrottle | None" = None,
+        mode: Literal["enforce", "observe"] = "enforce",
     ) -> None:
         if half_open_max_calls is not None:
             half_open_max_calls = _count("half_open_max_calls", half_open_max_calls, PROBE_LIMIT, "None or ")
@@ -123,6 +146,14 @@ class CircuitBreakerConfig:
             raise ValueError(f"is_failure must be None or a callable that takes the result, not {is_failure!r}")
         if classify is not None and not callable(classify):
             raise ValueError(f"classify must be None or a callable that takes the exception, not {classify!r}")
+        if max_concurrent is not None:
+            max_concurrent = _count("max_concurrent", max_concurrent, CONCURRENCY_LIMIT, "None or ")
+        if mode not in ("enforce", "observe"):
+            raise ValueError(f'mode must be "enforce" or "observe", not {mode!r}')
+        if ramp is not None:
+            _check_ramp(ramp)
+        if throttle is not None:
+            _check_throttle(throttle)
         values: dict[str, Any] = {
             "failure_threshold": _count("failure_threshold", failure_threshold, THRESHOLD_LIMIT),
             "success_threshold": _count("success_threshold", success_threshold, THRESHOLD_LIMIT),
@@ -138,6 +169,10 @@ class CircuitBreakerConfig:
                 None if half_open_max_wait is None else _duration("half_open_max_wait", half_open_max_wait, "None or ")
             ),
             "backoff": backoff,
+            "ramp": ramp,
+            "max_concurrent": max_concurrent,
+            "throttle": throttle,
+            "mode": mode,
         }
         least = values["reset_timeout"]
         values["max_reset_timeout"] = None if max_reset_timeout is None else _cap(max_reset_timeout, least)
@@ -263,3 +298,17 @@ def _check_backoff(value: object, reset_timeout: float) -> None:
         raise ValueError(
             f"the backoff's max must be at least the reset_timeout of {reset_timeout!r}, not {value.max!r}"
         )
+
+
+def _check_ramp(value: object) -> None:
+    from switchgear.recovery import Ramp
+
+    if not isinstance(value, Ramp):
+        raise ValueError(f"ramp must be None or a switchgear.recovery.Ramp, not {value!r}")
+
+
+def _check_throttle(value: object) -> None:
+    from switchgear.throttling import AdaptiveThrottle
+
+    if not isinstance(value, AdaptiveThrottle):
+        raise ValueError(f"throttle must be None or a switchgear.throttling.AdaptiveThrottle, not {value!r}")

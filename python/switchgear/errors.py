@@ -15,15 +15,15 @@ class CircuitBreakerError(Exception):
 
 
 class CircuitOpenError(CircuitBreakerError):
-    """A call was rejected: the breaker is OPEN, or HALF_OPEN with every probe out.
+    """A call was rejected: the breaker is OPEN, or HALF_OPEN with every probe out, or rejects a part of the calls.
 
     All data lies in ``args`` and the text is made when somebody reads it, so that a rejection costs no formatting.
 
     Args:
         name: The breaker's name.
-        state: The state that rejected the call, OPEN or HALF_OPEN.
-        retry_after: Seconds until another call may be admitted, 0 or more; ``math.inf`` where only an operator can
-            tell.
+        state: The state that rejected the call: OPEN, HALF_OPEN, or CLOSED where a throttle did.
+        retry_after: Seconds until another call may be admitted, 0 or more; 0.0 where a ramp or a throttle decides call
+            by call; ``math.inf`` where only an operator can tell.
         last_failure: Description of the failure that tripped the breaker last, where there is one.
     """
 
@@ -57,7 +57,12 @@ class CircuitOpenError(CircuitBreakerError):
 
     def __str__(self) -> str:
         text = f"{self.name!r} is OPEN"
+        if self.state is State.CLOSED:
+            # The throttle rejects by chance, and the next call may be luckier.
+            return f"{text} to this call (CLOSED, throttled)"
         if self.state is State.HALF_OPEN:
+            if self.retry_after == 0.0:
+                return f"{text} to this call (HALF_OPEN, not its turn yet)"
             text += " to this call (HALF_OPEN, every probe is out)"
         if math.isinf(self.retry_after):
             # An operator's word, whatever failed before it.
@@ -66,6 +71,33 @@ class CircuitOpenError(CircuitBreakerError):
         if self.last_failure is not None:
             text += f"; last failure: {self.last_failure}"
         return text
+
+
+class BulkheadFullError(CircuitBreakerError):
+    """A call was rejected because ``max_concurrent`` others are in flight: no failure, and nothing of the service's.
+
+    Args:
+        name: The breaker's name.
+        limit: How many calls may be in flight at a time.
+    """
+
+    def __init__(self, name: str, limit: int) -> None:
+        super().__init__(name, limit)
+
+    @property
+    def name(self) -> str:
+        """The breaker's name."""
+        name: str = self.args[0]
+        return name
+
+    @property
+    def limit(self) -> int:
+        """How many calls may be in flight at a time."""
+        limit: int = self.args[1]
+        return limit
+
+    def __str__(self) -> str:
+        return f"{self.name!r} is full: {self.limit} {'call' if self.limit == 1 else 'calls'} in flight"
 
 
 class CallTimeoutError(CircuitBreakerError, TimeoutError):
@@ -140,6 +172,9 @@ def describe_result(result: object) -> str:
 
 def describe_timeout(timeout: float) -> str:
     """Describe a call that exceeded ``timeout`` seconds: ``"timed out after 30s"``."""
+    if math.isinf(timeout):
+        # The limit was taken out of the configuration while the call was on its way.
+        return "timed out"
     return f"timed out after {format_seconds(timeout)}"
 
 

@@ -62,6 +62,9 @@ class TransitionEvent(NamedTuple):
     failures: tuple[str, ...] = ()
     """The last distinct failures that opened the breaker, at most 5, oldest first; each of at most 200 characters."""
 
+    jitter: float | None = None
+    """The part of the open time that chance added (or took, below 0), where a ``Backoff`` set it; else None."""
+
     def __str__(self) -> str:
         text = f"{self.name!r}: {self.from_state} -> {self.to_state}"
         if self.to_state is State.OPEN and self.retry_after == float("inf"):

@@ -28,10 +28,12 @@ class Guard:
             there is a timeout and nothing that it could cancel.
     """
 
-    __slots__ = ("_breaker", "_deadline", "_permit", "_scope")
+    __slots__ = ("_breaker", "_deadline", "_permit", "_scope", "_timeout")
 
     _deadline: "Deadline"
     _scope: "CancelScope"
+    _timeout: float
+    """That of the entry: another one may hold when the body ends."""
 
     def __init__(self, breaker: "Breaker") -> None:
         self._breaker = breaker
@@ -59,6 +61,7 @@ class Guard:
         timeout = self._breaker.config.timeout
         if timeout is None:
             return permit
+        self._timeout = timeout
         try:
             if _trio.in_trio():
                 self._scope = _trio.deadline_scope(timeout)
@@ -85,11 +88,11 @@ class Guard:
 
     def _leave_late(self, error: BaseException | None, cancelled_by_us: bool) -> None:
         """Settle a body whose time was over, unless somebody else has cancelled it in the same moment."""
-        permit, timeout = self._permit, self._breaker.config.timeout
-        if permit is None or timeout is None:
+        permit = self._permit
+        if permit is None:
             return
         if cancelled_by_us or error is None or isinstance(error, Exception):
             # Too late also where the body turned the cancellation into something else: that passes, the call failed.
             permit._settle_timeout()
         if cancelled_by_us:
-            raise CallTimeoutError(self._breaker.name, timeout) from error
+            raise CallTimeoutError(self._breaker.name, self._timeout) from error

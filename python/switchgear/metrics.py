@@ -40,6 +40,9 @@ class CircuitBreakerMetrics(NamedTuple):
     late_calls: int
     """The part of the settled calls whose outcome came after a state change and moved nothing."""
 
+    would_have_rejected: int = 0
+    """Calls that passed only because of ``mode="observe"``; counted when they came, and above when they settle."""
+
     @property
     def success_rate(self) -> float:
         """Percent of ``total_calls`` that succeeded; 100.0 before the first call."""

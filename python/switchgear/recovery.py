@@ -1,13 +1,19 @@
-"""How long a breaker stays OPEN: the backoff, and what services ask for."""
+"""How long a breaker stays OPEN, and how it closes again: the backoff, what services ask for, the ramp."""
 
+import itertools
 import math
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from switchgear.config import RESET_TIMEOUT_CAP, CircuitBreakerConfig, _duration
 
+if TYPE_CHECKING:
+    from datetime import timedelta
+
 MULTIPLIER_LIMIT: Final = 1_000.0
+STEP_LIMIT: Final = 100
 _SEED_LIMIT: Final = 1 << 64
 
 
@@ -43,8 +49,68 @@ class Backoff:
         _check("multiplier", self.multiplier, 1.0, MULTIPLIER_LIMIT)
         object.__setattr__(self, "max", _duration("max", self.max))
         _check("jitter", self.jitter, 0.0, 1.0)
-        if self.seed is not None and not (type(self.seed) is int and 0 <= self.seed < _SEED_LIMIT):
-            raise ValueError(f"seed must be None or an int from 0 to 2**64 - 1, not {self.seed!r}")
+        check_seed(self.seed)
+
+
+@dataclass(frozen=True, slots=True)
+class Ramp:
+    """Let a growing part of the calls pass after the probes, before the breaker closes.
+
+    When enough probes have succeeded, HALF_OPEN begins a ramp with the next call: each step admits its part of the
+    calls, drawn by chance, for ``step`` seconds, and the first call after the last step finds the breaker CLOSED. The
+    trip rules count as in CLOSED, and one that is met opens the breaker again, as an attempt that failed.
+
+    Envoy's slow start and the warm-up of Google's load balancers do the same on the other side of the wire;
+    resilience4j and Polly close at once.
+
+    Args:
+        steps: The parts of the calls that pass, one step after the other; 1 to 100 numbers, each above 0 and below 1
+            and larger than the one before; default 5 %, 25 %, 50 %.
+        step: How long each lasts, in seconds (or a ``timedelta``); above 0, at most ten years, default 5.0.
+        seed: What chance is drawn from, 0 to 2^64 - 1: with the same seed the n-th call in a ramp draws the same.
+            Default None: another one in each breaker.
+
+    Raises:
+        ValueError: A value is out of range or has the wrong type; the text names field, value and range.
+    """
+
+    steps: tuple[float, ...] = (0.05, 0.25, 0.5)
+    step: "float | timedelta" = 5.0
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        steps = tuple(self.steps) if isinstance(self.steps, Iterable) else ()
+        if not 1 <= len(steps) <= STEP_LIMIT or not all(_is_part(part) for part in steps):
+            raise ValueError(f"steps must be 1 to {STEP_LIMIT} numbers above 0 and below 1, not {self.steps!r}")
+        for before, after in itertools.pairwise(steps):
+            if after <= before:
+                raise ValueError(f"steps must rise, and {after!r} comes after {before!r} in {self.steps!r}")
+        object.__setattr__(self, "steps", tuple(map(float, steps)))
+        object.__setattr__(self, "step", _duration("step", self.step))
+        check_seed(self.seed)
+
+
+def _is_part(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0.0 < value < 1.0
+
+
+def check_seed(seed: object) -> None:
+    """Raise ``ValueError`` unless it is None or a 64-bit number."""
+    if seed is not None and not (type(seed) is int and 0 <= seed < _SEED_LIMIT):
+        raise ValueError(f"seed must be None or an int from 0 to 2**64 - 1, not {seed!r}")
+
+
+def drawn_seed(seed: int | None) -> int:
+    """Return a seed, drawn now where none was given."""
+    return int.from_bytes(os.urandom(8), "little") if seed is None else seed
+
+
+def ramp_numbers(config: CircuitBreakerConfig) -> tuple[tuple[float, ...], int, int]:
+    """Return what a backend keeps of a config's ramp for one breaker: the steps, their length in ns, the seed."""
+    ramp = config.ramp
+    if ramp is None:
+        raise ValueError("the config has no ramp")
+    return ramp.steps, max(1, round(1e9 * ramp.step)), drawn_seed(ramp.seed)  # type: ignore[arg-type]  # a float by now
 
 
 def backoff_numbers(config: CircuitBreakerConfig) -> tuple[float, int, float, int] | None:
@@ -52,8 +118,7 @@ def backoff_numbers(config: CircuitBreakerConfig) -> tuple[float, int, float, in
     backoff = config.backoff
     if backoff is None:
         return None
-    seed = int.from_bytes(os.urandom(8), "little") if backoff.seed is None else backoff.seed
-    return float(backoff.multiplier), round(backoff.max * 1e9), float(backoff.jitter), seed
+    return float(backoff.multiplier), round(backoff.max * 1e9), float(backoff.jitter), drawn_seed(backoff.seed)
 
 
 def least_open(failure: BaseException | None, retry_after: float | None, config: CircuitBreakerConfig) -> float:

@@ -12,14 +12,14 @@ use crate::sync::{
     Ordering::{AcqRel, Acquire, Relaxed},
 };
 
-use super::lease::{Leases, NoSlot};
+use super::lease::{HeldLease, Leases, NoSlot};
 use super::meter::Met;
 use super::metrics::{Counters, LINE, Metrics};
 use super::permit::{Cause, Change, Outcome, Permit, Rejected};
 use super::rules::Rules;
 use super::tick;
 use super::transition::{Event, transition};
-use super::word::{Generation, Packed, State, Word};
+use super::word::{Generation, Packed, RAMP, State, Word};
 
 /// The whole mutable state of a breaker: position-independent, without pointers, correct wherever it lies.
 ///
@@ -45,12 +45,40 @@ const _: () = assert!(std::mem::offset_of!(Block, metrics) - std::mem::offset_of
 #[cfg(loom)]
 const _: usize = LINE;
 
+/// What an event did: the word that it found, the word that it left, and the change of state where it made one.
+struct Applied {
+    before: Word,
+    after: Word,
+    change: Option<Change>,
+}
+
+/// What the state says to a call that asks.
+pub(super) enum Answer {
+    /// It lets calls pass: CLOSED, DISABLED, or a ramp, which lets a part of them pass.
+    Passes(Word),
+    /// The call may go as a probe.
+    Probe(Permit, HeldLease),
+    /// It may not go.
+    No(Rejected),
+}
+
+impl Answer {
+    /// The answer, where nothing but the state has a say.
+    pub(super) fn plain(self) -> Result<Permit, Rejected> {
+        match self {
+            Self::Passes(word) => Ok(Permit::plain(word.generation)),
+            Self::Probe(permit, _) => Ok(permit),
+            Self::No(rejected) => Err(rejected),
+        }
+    }
+}
+
 /// What a breaker looked like at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Snapshot {
     /// The state.
     pub state: State,
-    /// The level of the score in CLOSED (by default: consecutive failures), successful probes in HALF_OPEN, else 0.
+    /// The level of the score in CLOSED (by default: consecutive failures) and in a ramp, successful probes in HALF_OPEN, else 0.
     pub count: u64,
     /// Nanoseconds since it opened, in OPEN, else 0.
     pub elapsed_ns: u64,
@@ -93,21 +121,17 @@ impl Block {
         Word::unpack(self.word.load(Relaxed)).generation == generation
     }
 
-    /// Whether the state is CLOSED, in this generation.
+    /// Whether the outcomes of ordinary calls count now, and those of this generation.
     #[inline(always)]
-    pub(super) fn is_closed_in(&self, generation: Generation) -> bool {
+    pub(super) fn records_in(&self, generation: Generation) -> bool {
         let word = Word::unpack(self.word.load(Relaxed));
-        word.state == State::Closed && word.generation == generation
+        word.records() && word.generation == generation
     }
 
-    /// Whether one more failure opens: in HALF_OPEN, and in CLOSED if it meets the score.
+    /// Whether one more failure opens: of a probe, and of any other call if it meets the score.
     pub(super) fn is_on_the_brink(&self, rules: &Rules) -> bool {
         let word = Word::unpack(self.word.load(Relaxed));
-        match word.state {
-            State::Closed => rules.trip.is_met(rules.trip.after(word.payload, true)),
-            State::HalfOpen => true,
-            State::Open | State::Disabled => false,
-        }
+        if word.records() { rules.trip.is_met(rules.trip.after(word.payload & !RAMP, true)) } else { word.state == State::HalfOpen }
     }
 
     /// The state and its generation.
@@ -115,31 +139,43 @@ impl Block {
         Word::unpack(self.word.load(Relaxed))
     }
 
-    /// Ask for a call where not every call passes.
+    /// Ask for a call where not every call passes. What the answer comes to is for the caller to count.
     #[cold]
-    pub(super) fn acquire_probe(&self, rules: &Rules, now_ns: u64) -> (Result<Permit, Rejected>, Option<Change>) {
+    pub(super) fn ask(&self, rules: &Rules, now_ns: u64) -> (Answer, Option<Change>) {
         let mut change = None;
         loop {
             // An arrival opens nothing.
-            let (word, changed) = self.apply(rules, None, Event::Arrival, now_ns, |_| tick::NEVER);
+            let Applied { after: word, change: changed, .. } = self.apply(rules, None, Event::Arrival, now_ns, |_| tick::NEVER);
             // At most one of all rounds: a spell that begins after `now_ns` is not over at `now_ns`.
             change = changed.or(change);
-            let generation = word.generation;
-            match word.state {
-                State::Closed | State::Disabled => return (Ok(Permit::plain(generation)), change),
-                State::Open => return (Err(self.reject(word.state, word.payload, now_ns)), change),
+            let (state, generation) = (word.state, word.generation);
+            let no = |deadline| Answer::No(Rejected { state, retry_after_ns: tick::until(deadline, now_ns), is_full: false });
+            match state {
+                State::Closed | State::Disabled => return (Answer::Passes(word), change),
+                State::Open => return (no(word.payload), change),
+                State::HalfOpen if word.is_ramp() => return (Answer::Passes(word), change),
                 State::HalfOpen => match self.leases.take(rules, generation, now_ns, || self.is_current(generation)) {
-                    Ok(held) => return (Ok(Permit::probe(generation, held)), change),
-                    Err(NoSlot::Full(earliest)) => return (Err(self.reject(word.state, earliest, now_ns)), change),
+                    Ok(held) => return (Answer::Probe(Permit::probe(generation, held), held), change),
+                    Err(NoSlot::Full(earliest)) => return (no(earliest), change),
                     Err(NoSlot::Outdated) => {}
                 },
             }
         }
     }
 
-    fn reject(&self, state: State, deadline: u64, now_ns: u64) -> Rejected {
+    /// Give back the slot of a probe that does not go out after all.
+    pub(super) fn give_back(&self, held: HeldLease) {
+        self.leases.give_back(held);
+    }
+
+    /// Count a call that is not admitted.
+    pub(super) fn count_rejection(&self) {
         self.metrics.count_rejection();
-        Rejected { state, retry_after_ns: tick::until(deadline, now_ns) }
+    }
+
+    /// Count a call that is admitted only because the breaker observes.
+    pub(super) fn count_observed(&self) {
+        self.metrics.count_observed();
     }
 
     /// Count a success that changes nothing else: one of the present generation, in CLOSED, with nothing to forgive.
@@ -164,12 +200,15 @@ impl Block {
         now_ns: u64,
         open_until: impl Fn(Word) -> u64,
     ) -> Option<Change> {
-        let (found, change) = match event {
-            Some(event) => self.apply(rules, Some(permit.admitted_in()), event, now_ns, open_until),
+        let (found, change) = match event.filter(|_| !permit.is_observed()) {
+            Some(event) => {
+                let applied = self.apply(rules, Some(permit.admitted_in()), event, now_ns, open_until);
+                // What it found, not what it left: a generation that this very verdict began makes nobody late.
+                (applied.before, applied.change)
+            }
             None => (self.read(), None),
         };
-        // A change that this very verdict made raised the generation, too: that is not being late.
-        let late = change.is_none() && found.generation != permit.admitted_in();
+        let late = found.generation != permit.admitted_in();
         if found.state != State::Disabled {
             self.metrics.count(outcome, late);
         }
@@ -188,34 +227,27 @@ impl Block {
         now_ns: u64,
         open_until: impl Fn(Word) -> u64,
     ) -> Option<Change> {
-        self.apply(rules, generation, event, now_ns, open_until).1
+        self.apply(rules, generation, event, now_ns, open_until).change
     }
 
-    /// The one compare-and-swap loop. Returns the word that it left, and the change of state where it made one. With a
-    /// `generation`, an event of another one changes nothing.
+    /// The one compare-and-swap loop. With a `generation`, an event of another one changes nothing.
     #[inline(always)] // the event is known where it is called, and the word stays in registers
-    fn apply(
-        &self,
-        rules: &Rules,
-        generation: Option<Generation>,
-        event: Event,
-        now_ns: u64,
-        open_until: impl Fn(Word) -> u64,
-    ) -> (Word, Option<Change>) {
+    fn apply(&self, rules: &Rules, generation: Option<Generation>, event: Event, now_ns: u64, open_until: impl Fn(Word) -> u64) -> Applied {
         let mut old = self.read();
         loop {
             if generation.is_some_and(|mine| mine != old.generation) {
-                return (old, None);
+                return Applied { before: old, after: old, change: None };
             }
             let new = transition(rules, old, event, now_ns, || open_until(old));
             if new == old {
-                return (old, None);
+                return Applied { before: old, after: old, change: None };
             }
             // Read while the word still says OPEN: once it says something else, the next spell may have raised it.
             let counted_from_ns = self.open_counted_from_ns.load(Relaxed);
             match self.exchange(old, new, now_ns) {
                 Ok(()) => {
-                    return (new, self.entered(old, new, now_ns, counted_from_ns).map(|change| change.with(cause(rules, old, event))));
+                    let change = self.entered(old, new, now_ns, counted_from_ns, cause(rules, old, event));
+                    return Applied { before: old, after: new, change };
                 }
                 Err(found) => old = found,
             }
@@ -238,7 +270,7 @@ impl Block {
     }
 
     /// Book a change of state. Only the thread whose exchange made it comes here, so each is booked once.
-    fn entered(&self, old: Word, new: Word, now_ns: u64, counted_from_ns: u64) -> Option<Change> {
+    fn entered(&self, old: Word, new: Word, now_ns: u64, counted_from_ns: u64, cause: Cause) -> Option<Change> {
         if old.state == new.state {
             return None;
         }
@@ -251,7 +283,6 @@ impl Block {
             State::Closed | State::Disabled => 0,
         };
         let retry_after_ns = if new.state == State::Open { tick::until(new.payload, now_ns) } else { None };
-        let cause = Cause::Recovery;
         Some(Change { from: old.state, to: new.state, generation: new.generation.number(), now_ns, retry_after_ns, cause, slow_ns: 0 })
     }
 
@@ -268,7 +299,11 @@ impl Block {
         let since = |instant: &AtomicU64| if is_open { now_ns.saturating_sub(instant.load(Relaxed)) } else { 0 };
         Snapshot {
             state: word.state,
-            count: if is_open { 0 } else { word.payload },
+            count: match word.state {
+                State::Open => 0,
+                State::HalfOpen => word.payload & !RAMP,
+                State::Closed | State::Disabled => word.payload,
+            },
             elapsed_ns: since(&self.opened_at_ns),
             open_ns: self.open_ns.load(Relaxed) + since(&self.open_counted_from_ns),
             times_opened: self.times_opened.load(Relaxed),
@@ -290,10 +325,11 @@ impl Block {
 /// Why `event` changed the state of `old`.
 fn cause(rules: &Rules, old: Word, event: Event) -> Cause {
     match event {
-        Event::Failure if old.state == State::Closed => {
-            Cause::Rule(Met { rule: rules.trip_rule, hits: rules.trip.after(old.payload, true), calls: 0 })
+        Event::Failure if old.records() => {
+            Cause::Rule(Met { rule: rules.trip_rule, hits: rules.trip.after(old.payload & !RAMP, true), calls: 0 })
         }
-        Event::Arrival | Event::Success | Event::Failure | Event::Trip => Cause::Recovery,
+        Event::RampOver => Cause::Ramp,
+        Event::Arrival | Event::Success | Event::Failure | Event::Trip | Event::NewScore => Cause::Recovery,
         Event::ForceOpen | Event::ForceClose | Event::Disable | Event::Reset => Cause::Operator,
     }
 }

@@ -39,6 +39,8 @@ pub struct Counters {
     pub timed_out: u64,
     /// Calls that settled in a later generation than they were admitted in. They are counted above, too.
     pub late: u64,
+    /// Calls that passed only because the breaker observes and does not reject. They are counted above, too, once they have settled.
+    pub would_have_rejected: u64,
 }
 
 impl Counters {
@@ -58,8 +60,9 @@ struct Shard {
     ignored: AtomicU64,
     timed_out: AtomicU64,
     late: AtomicU64,
+    would_have_rejected: AtomicU64,
     // Makes the stride a line: two shards' first words, the hot ones, never meet.
-    _spare: [u64; 2],
+    _spare: u64,
 }
 
 #[cfg(not(loom))]
@@ -68,12 +71,21 @@ const _: () = assert!(size_of::<Shard>() == LINE);
 impl Shard {
     fn new() -> Self {
         let zero = || AtomicU64::new(0);
-        Self { successful: zero(), failed: zero(), rejected: zero(), ignored: zero(), timed_out: zero(), late: zero(), _spare: [0; 2] }
+        Self {
+            successful: zero(),
+            failed: zero(),
+            rejected: zero(),
+            ignored: zero(),
+            timed_out: zero(),
+            late: zero(),
+            would_have_rejected: zero(),
+            _spare: 0,
+        }
     }
 
     /// Wholes first, then the parts of them.
-    fn all(&self) -> [&AtomicU64; 6] {
-        [&self.successful, &self.failed, &self.rejected, &self.ignored, &self.timed_out, &self.late]
+    fn all(&self) -> [&AtomicU64; 7] {
+        [&self.successful, &self.failed, &self.rejected, &self.ignored, &self.timed_out, &self.late, &self.would_have_rejected]
     }
 }
 
@@ -122,15 +134,19 @@ impl Metrics {
         self.mine().rejected.fetch_add(1, Relaxed);
     }
 
+    pub(super) fn count_observed(&self) {
+        self.mine().would_have_rejected.fetch_add(1, Relaxed);
+    }
+
     pub(super) fn sum(&self) -> Counters {
-        let mut sums = [0_u64; 6];
+        let mut sums = [0_u64; 7];
         for shard in &self.shards {
             for (sum, counter) in sums.iter_mut().zip(shard.all()) {
                 *sum = sum.wrapping_add(counter.load(Relaxed));
             }
         }
-        let [successful, failed, rejected, ignored, timed_out, late] = sums;
-        Counters { successful, failed, rejected, ignored, timed_out, late }
+        let [successful, failed, rejected, ignored, timed_out, late, would_have_rejected] = sums;
+        Counters { successful, failed, rejected, ignored, timed_out, late, would_have_rejected }
     }
 
     /// Begin at zero. A swap loses no increment: writers only ever add.

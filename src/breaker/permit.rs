@@ -9,15 +9,34 @@ use super::word::{Generation, Packed, State};
 ///
 /// It carries all that settling needs, so the breaker keeps no list of permits. A copy settled twice would be counted twice:
 /// whoever hands permits out (the bindings) settles each once.
+///
+/// ```text
+///  63            40 39     32 31    24 23   20 19            0
+/// ┌────────────────┬─────────┬────────┬───────┬───────────────┐
+/// │ place in the   │ probe's │ plan's │ kinds │  generation   │   the second word, `place`
+/// │    bulkhead    │  slot   │ number │       │               │
+/// └────────────────┴─────────┴────────┴───────┴───────────────┘
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Permit {
     // Two words, so that every path writes a permit in the pieces that the next one reads: an `Option` of a lease, or halves of
     // a word, are stored apart and loaded together, and each call waits for the stores to reach the cache.
-    // A probe's lease; the instant at which any other call began, where calls are measured, else 0. A lease has the upper bit.
+    // The lease of a call that holds a slot; else the instant at which it began, where calls are measured; else 0.
     lease: u64,
-    // The slot in the upper half, the generation in the lower.
     place: u64,
 }
+
+/// The call moves nothing: it would have been rejected, had the breaker not been told only to observe.
+const OBSERVED: u64 = 1 << 20;
+/// `lease` is the instant at which the call began.
+const MEASURED: u64 = 1 << 21;
+/// The call is a probe, in the slot of that number.
+const PROBE: u64 = 1 << 22;
+/// The call has a place in the bulkhead.
+const PLACED: u64 = 1 << 23;
+const PLAN: u32 = 24;
+const SLOT: u32 = 32;
+const BULKHEAD: u32 = 40;
 
 impl Permit {
     /// The permit of a call that is no probe.
@@ -29,35 +48,64 @@ impl Permit {
     /// The permit of a call that is no probe and is measured.
     #[inline(always)]
     pub(super) const fn measured(generation: Generation, now_ns: u64) -> Self {
-        Self { lease: now_ns & !Lease::TAKEN, place: generation.number() as u64 }
+        Self { lease: now_ns, place: generation.number() as u64 | MEASURED }
     }
 
-    /// How long the call has taken. A lease of `lease_ns` says when its probe began, to a tick.
-    pub(super) fn duration_ns(&self, lease_ns: u64, now_ns: u64) -> u64 {
-        let begun_ns = match self.held() {
-            Some(held) => (Lease::unpack(held.lease).deadline() * tick::TICK_NS).saturating_sub(lease_ns),
-            None => self.lease,
-        };
-        now_ns.saturating_sub(begun_ns)
+    /// The permit of a call that nobody would have had without being told to observe only.
+    pub(super) const fn observed(generation: Generation) -> Self {
+        Self { lease: Lease::NONE, place: generation.number() as u64 | OBSERVED }
     }
 
     /// The permit of a probe.
     pub(super) const fn probe(generation: Generation, held: HeldLease) -> Self {
-        Self { lease: held.lease, place: (held.slot as u64) << 32 | generation.number() as u64 }
+        Self { lease: held.lease, place: (held.slot as u64) << SLOT | generation.number() as u64 | PROBE }
+    }
+
+    /// The same permit, given by the plan of this number.
+    #[inline(always)]
+    pub(super) const fn by(self, plan: u8) -> Self {
+        Self { place: self.place | (plan as u64) << PLAN, ..self }
+    }
+
+    /// The same permit, with a place in the bulkhead, which is leased as a probe's slot is.
+    pub(super) const fn placed(self, held: HeldLease) -> Self {
+        Self { lease: held.lease, place: (self.place | PLACED | (held.slot as u64) << BULKHEAD) & !MEASURED }
+    }
+
+    /// How long the call has taken, which a lease of `lease_ns` tells to a tick; 0 where nobody measures, or where the call was
+    /// admitted by another plan than that of the number `plan`, whose leases may have been longer.
+    pub(super) fn duration_ns(&self, plan: u8, lease_ns: u64, now_ns: u64) -> u64 {
+        if self.place & MEASURED != 0 {
+            return now_ns.saturating_sub(self.lease);
+        }
+        if self.lease == Lease::NONE || self.place >> PLAN & 0xFF != u64::from(plan) {
+            return 0;
+        }
+        now_ns.saturating_sub((Lease::unpack(self.lease).deadline() * tick::TICK_NS).saturating_sub(lease_ns))
     }
 
     /// The lease of a probe.
     pub(super) fn held(&self) -> Option<HeldLease> {
-        (self.lease & Lease::TAKEN != 0).then_some(HeldLease { lease: self.lease, slot: (self.place >> 32) as u32 })
+        self.is_probe().then_some(HeldLease { lease: self.lease, slot: (self.place >> SLOT & 0xFF) as u32 })
+    }
+
+    /// The lease of a place in the bulkhead.
+    pub(super) fn place_held(&self) -> Option<HeldLease> {
+        (self.place & PLACED != 0).then_some(HeldLease { lease: self.lease, slot: (self.place >> BULKHEAD) as u32 })
     }
 
     /// Whether the call is a probe.
     pub(super) fn is_probe(&self) -> bool {
-        self.held().is_some()
+        self.place & PROBE != 0
+    }
+
+    /// Whether the call moves nothing.
+    pub(super) fn is_observed(&self) -> bool {
+        self.place & OBSERVED != 0
     }
 
     #[inline(always)]
-    #[allow(clippy::cast_possible_truncation)] // the lower half is meant
+    #[allow(clippy::cast_possible_truncation)] // Generation::new keeps the 20 bits that are meant
     pub(super) const fn admitted_in(&self) -> Generation {
         Generation::new(self.place as u32)
     }
@@ -85,10 +133,19 @@ pub enum Outcome {
 /// Why a call was not admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rejected {
-    /// OPEN, or HALF_OPEN with every probe out.
+    /// The state that rejected; CLOSED where the bulkhead or the throttle did.
     pub state: State,
     /// Nanoseconds until the next call can be admitted, at the latest; `None`: not before somebody says so.
     pub retry_after_ns: Option<u64>,
+    /// The bulkhead was full, whatever the state.
+    pub is_full: bool,
+}
+
+impl Rejected {
+    /// Rejected by chance: the next call may be luckier.
+    pub(super) const fn by_chance(state: State) -> Self {
+        Self { state, retry_after_ns: Some(0), is_full: false }
+    }
 }
 
 /// A change of state, told to whoever made it, once.
@@ -129,6 +186,8 @@ pub enum Cause {
     SlowProbe,
     /// HALF_OPEN that waited for its verdicts long enough.
     NoVerdict,
+    /// A ramp that came to its end.
+    Ramp,
     /// An operator's command.
     Operator,
 }

@@ -38,6 +38,12 @@ pub struct Recovery {
     half_open: AtomicU64,
 }
 
+impl Default for Recovery {
+    fn default() -> Self {
+        Self::new(None, None)
+    }
+}
+
 impl Recovery {
     /// Recovery by these rules.
     #[must_use]
@@ -60,6 +66,18 @@ impl Recovery {
     pub(super) fn open_ns(&self, word: Word, reset_timeout_ns: u64, now_ns: u64) -> u64 {
         let Some(backoff) = self.backoff else { return reset_timeout_ns };
         backoff.open_ns(self.attempts(word, reset_timeout_ns, now_ns), word.generation.next(), reset_timeout_ns)
+    }
+
+    /// The part that chance added to the open time that began with `generation`, or took.
+    pub(super) fn jitter(&self, generation: Generation) -> Option<f64> {
+        self.backoff.map(|backoff| backoff.drawn_jitter(generation))
+    }
+
+    /// Remember what another breaker's recovery does.
+    pub(super) fn inherit(&self, old: &Self) {
+        for (mine, theirs) in [(&self.failed, &old.failed), (&self.closed_at_ns, &old.closed_at_ns), (&self.half_open, &old.half_open)] {
+            mine.swap(theirs.load(Relaxed), Relaxed);
+        }
     }
 
     /// Whether HALF_OPEN has waited for its verdicts long enough.
@@ -106,10 +124,20 @@ impl Backoff {
             open *= self.multiplier;
         }
         let open = open.min(max);
-        let drawn = (mix(self.seed.wrapping_add(u64::from(generation.number()))) >> 11) as f64 / (1_u64 << 53) as f64;
-        let open = open * (1.0 + self.jitter * (2.0 * drawn - 1.0));
+        let open = open * (1.0 + self.drawn_jitter(generation));
         (open.min(max) as u64).max(1)
     }
+
+    /// The part that chance adds to the open time that begins with `generation`, or takes.
+    fn drawn_jitter(&self, generation: Generation) -> f64 {
+        self.jitter * (2.0 * drawn(self.seed.wrapping_add(u64::from(generation.number()))) - 1.0)
+    }
+}
+
+/// A number from 0 to below 1, in 2^53 steps, that `number` stands for: the same number gives the same one.
+#[allow(clippy::cast_precision_loss)] // 53 bits are what a double holds
+pub(super) fn drawn(number: u64) -> f64 {
+    (mix(number) >> 11) as f64 / (1_u64 << 53) as f64
 }
 
 /// `SplitMix64` (Steele, Lea and Flood 2014): one step of it makes 64 even bits of any number.

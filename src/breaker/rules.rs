@@ -57,6 +57,8 @@ pub struct Rules {
     pub reset_timeout_ns: u64,
     /// How long a probe may keep its slot.
     pub lease_ns: u64,
+    /// Whether successful probes begin a ramp, and its end closes.
+    pub ramps: bool,
 }
 
 impl Rules {
@@ -72,6 +74,7 @@ impl Rules {
             max_probes: success_threshold.min(slots),
             reset_timeout_ns,
             lease_ns: reset_timeout_ns,
+            ramps: false,
         }
     }
 }

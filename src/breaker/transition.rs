@@ -4,7 +4,7 @@
 
 use super::rules::Rules;
 use super::tick;
-use super::word::{State, Word};
+use super::word::{RAMP, State, Word};
 
 /// What can happen to a breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,10 @@ pub enum Event {
     Failure,
     /// A call of the current generation met a meter, though it may have succeeded; or probes brought no verdict for too long.
     Trip,
+    /// A ramp has come to its end.
+    RampOver,
+    /// The rules have changed, and with them what the level means.
+    NewScore,
     /// An operator opens the breaker.
     ForceOpen,
     /// An operator closes it.
@@ -42,8 +46,14 @@ pub fn transition(rules: &Rules, word: Word, event: Event, now_ns: u64, open_unt
             let level = rules.trip.after(word.payload, true);
             if rules.trip.is_met(level) { enter(word, State::Open, open_until()) } else { Word { payload: level, ..word } }
         }
+        (State::Closed, Event::NewScore) => Word { payload: 0, ..word },
 
-        (State::HalfOpen, Event::Success) => count(word, rules.success_threshold, |full| enter(full, State::Closed, 0)),
+        (State::HalfOpen, Event::Success | Event::Failure | Event::RampOver | Event::NewScore) if word.is_ramp() => {
+            in_ramp(rules, word, event, open_until)
+        }
+        (State::HalfOpen, Event::Success) => count(word, rules.success_threshold, |full| {
+            if rules.ramps { enter(full, State::HalfOpen, RAMP) } else { enter(full, State::Closed, 0) }
+        }),
 
         // Already open: only the deadline moves. The generation stays, since the state does.
         (State::Open, Event::ForceOpen) => Word { payload: open_until(), ..word },
@@ -55,10 +65,25 @@ pub fn transition(rules: &Rules, word: Word, event: Event, now_ns: u64, open_unt
 
         // OPEN admits nobody, so a verdict of its generation cannot exist; DISABLED records nothing.
         (State::Open | State::Disabled, Event::Success | Event::Failure | Event::Trip)
-        | (_, Event::Arrival)
+        | (_, Event::Arrival | Event::RampOver | Event::NewScore)
         | (State::Closed, Event::ForceClose)
         | (State::Disabled, Event::Disable) => word,
     }
+}
+
+/// A ramp counts as CLOSED does: the probes have succeeded, so it takes a rule to open again.
+#[cold]
+fn in_ramp(rules: &Rules, word: Word, event: Event, open_until: impl FnOnce() -> u64) -> Word {
+    let level = word.payload & !RAMP;
+    let after = match event {
+        Event::RampOver => return enter(word, State::Closed, 0),
+        Event::NewScore => 0,
+        _ => rules.trip.after(level, event == Event::Failure),
+    };
+    if event == Event::Failure && rules.trip.is_met(after) {
+        return enter(word, State::Open, open_until());
+    }
+    Word { payload: RAMP | after, ..word }
 }
 
 #[inline(always)]
@@ -86,6 +111,7 @@ mod tests {
         max_probes: 2,
         reset_timeout_ns: 1_000_000_000,
         lease_ns: 1,
+        ramps: false,
     };
 
     fn after(rules: &Rules, word: Word, event: Event, now_ns: u64) -> Word {
@@ -158,12 +184,30 @@ mod tests {
     }
 
     #[test]
+    fn successful_probes_begin_a_ramp_which_counts_as_closed_does_until_it_is_over() {
+        let rules = Rules { ramps: true, ..RULES };
+        let ramp = after(&rules, word(State::HalfOpen, 1), Event::Success, 0);
+        assert_eq!(next(State::HalfOpen, RAMP), ramp);
+        assert!(ramp.is_ramp());
+        let one = after(&rules, ramp, Event::Failure, 0);
+        assert_eq!(Word { payload: RAMP | 1, ..ramp }, one);
+        assert_eq!(ramp, after(&rules, one, Event::Success, 0));
+        assert_eq!(ramp, after(&rules, one, Event::NewScore, 0));
+        assert_eq!(State::Open, after(&rules, one, Event::Failure, 0).state);
+        assert_eq!(State::Open, after(&rules, ramp, Event::Trip, 0).state);
+        assert_eq!(State::Closed, after(&rules, ramp, Event::RampOver, 0).state);
+        assert_eq!(word(State::HalfOpen, 1), after(&rules, word(State::HalfOpen, 1), Event::RampOver, 0));
+    }
+
+    #[test]
     fn every_change_of_state_raises_the_generation_and_nothing_else_but_reset_does() {
         let events = [
             Event::Arrival,
             Event::Success,
             Event::Failure,
             Event::Trip,
+            Event::RampOver,
+            Event::NewScore,
             Event::ForceOpen,
             Event::ForceClose,
             Event::Disable,

@@ -7,6 +7,7 @@
 //! └──────┴───────────────────┴──────────────────────────────────────┘
 //! payload   CLOSED: level of the score (32 bits used)   HALF_OPEN: successful probes (30 bits used)
 //!           OPEN: the tick at which the first probe may go, or NEVER        DISABLED: 0
+//!           HALF_OPEN whose probes have succeeded, in a ramp: the uppermost bit, and the level of the score
 //! ```
 //!
 //! The deadline lies in the same word as the state, so no reader can see OPEN with another spell's deadline.
@@ -18,6 +19,8 @@ const GENERATION_BITS: u32 = 20;
 const STATE_SHIFT: u32 = PAYLOAD_BITS + GENERATION_BITS;
 const PAYLOAD_MASK: u64 = (1 << PAYLOAD_BITS) - 1;
 const GENERATION_MASK: u32 = (1 << GENERATION_BITS) - 1;
+/// In the payload of HALF_OPEN: the probes have succeeded, and a growing part of the calls passes.
+pub(super) const RAMP: u64 = 1 << (PAYLOAD_BITS - 1);
 
 /// What a breaker does with the next call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +104,20 @@ impl Word {
     #[must_use]
     pub const fn closed(generation: Generation) -> Self {
         Self { state: State::Closed, generation, payload: 0 }
+    }
+
+    /// Whether a growing part of the calls passes: HALF_OPEN after its probes.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_ramp(self) -> bool {
+        matches!(self.state, State::HalfOpen) && self.payload & RAMP != 0
+    }
+
+    /// Whether the outcomes of ordinary calls count: in CLOSED, and in a ramp.
+    #[inline(always)]
+    #[must_use]
+    pub const fn records(self) -> bool {
+        matches!(self.state, State::Closed) || self.is_ramp()
     }
 }
 

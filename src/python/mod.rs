@@ -22,6 +22,7 @@ mod methods;
 mod operation;
 mod permit;
 mod queue;
+mod terms;
 mod timer;
 mod trash;
 mod trip_rules;

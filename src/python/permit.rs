@@ -87,7 +87,7 @@ impl Permit {
             return Err(PyValueError::new_err(format!("retry_after must be None or seconds, 0 or more, not {seconds:?}")));
         }
         let breaker = self.breaker.get();
-        let asks = (exc.is_some() || retry_after.is_some()) && breaker.core.may_open();
+        let asks = (exc.is_some() || retry_after.is_some()) && breaker.may_open();
         let least_open_ns = if asks { verdict::asked_for(py, breaker, exc, retry_after)? } else { 0 };
         if self.claim() {
             verdict::settle_asking(py, self.breaker.as_ptr(), self.inner, Outcome::Failure, least_open_ns, || {
@@ -135,7 +135,7 @@ impl Drop for Permit {
         if self.claim() {
             let breaker = self.breaker.get();
             // An abandoned call changes no state, so there is nothing to announce, and no Python code to run here.
-            breaker.core.settle(self.inner, Outcome::Ignored, &breaker.clock);
+            breaker.settle(self.inner, Outcome::Ignored);
         }
     }
 }

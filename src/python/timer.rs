@@ -27,6 +27,8 @@ pub struct Alarm {
     pub(super) task: Object,
     /// On the loop's clock, in seconds.
     pub(super) deadline: f64,
+    /// Seconds from when it was set until then.
+    pub(super) duration: f64,
     /// How often the task had been asked to cancel when the alarm was set.
     cancelling: i64,
     pub(super) stage: Stage,
@@ -65,6 +67,7 @@ impl Alarm {
             queue: null_mut(),
             task: null_mut(),
             deadline: 0.0,
+            duration: f64::INFINITY,
             cancelling: 0,
             stage: Stage::Idle,
         }
@@ -96,6 +99,7 @@ pub unsafe fn arm(py: Python<'_>, alarm: *mut Alarm, duration: f64, yielded: Obj
     // SAFETY: the caller's promise; the alarm is in no queue yet, so nobody else looks at it.
     let must_set_timer = unsafe {
         (*alarm).deadline = now + duration;
+        (*alarm).duration = duration;
         (*alarm).cancelling = cancelling;
         (*alarm).stage = Stage::Armed;
         (*alarm).task = task.into_ptr();
@@ -112,13 +116,14 @@ pub unsafe fn arm(py: Python<'_>, alarm: *mut Alarm, duration: f64, yielded: Obj
     Ok(())
 }
 
-/// Leave the deadline to somebody else, who puts something into `list` when it has come.
+/// Leave the deadline, `duration` seconds from now, to somebody else, who puts something into `list` when it has come.
 ///
 /// # Safety
 /// As for [`arm`].
-pub unsafe fn watch(alarm: *mut Alarm, list: Bound<'_, PyAny>) {
+pub unsafe fn watch(alarm: *mut Alarm, duration: f64, list: Bound<'_, PyAny>) {
     // SAFETY: the caller's promise.
     unsafe {
+        (*alarm).duration = duration;
         (*alarm).stage = Stage::Elsewhere;
         (*alarm).queue = list.into_ptr();
     }

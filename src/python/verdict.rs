@@ -29,7 +29,7 @@ pub unsafe fn breaker_of(py: Python<'_>, this: Object) -> &Breaker {
 unsafe fn pass(py: Python<'_>, this: Object) -> Option<Permit> {
     // SAFETY: the caller's promise.
     let breaker = unsafe { breaker_of(py, this) };
-    breaker.core.pass(&breaker.clock)
+    breaker.terms().plan.pass(&breaker.block, &breaker.clock)
 }
 
 /// Ask to make a call. `None`: an exception is set, `CircuitOpenError` or what a listener raised.
@@ -47,6 +47,7 @@ pub fn admit(py: Python<'_>, this: Object) -> Option<Permit> {
 fn ask_or_raise(py: Python<'_>, this: Object) -> Option<Permit> {
     match ask(py, this) {
         Ok(permit) => return Some(permit),
+        Err(Some(rejected)) if rejected.is_full => raise_full(py, this),
         Err(Some(rejected)) => raise_open(py, this, rejected),
         // A listener's exception is set already.
         Err(None) => {}
@@ -68,16 +69,30 @@ pub fn try_admit(py: Python<'_>, this: Object) -> Option<Permit> {
 fn ask(py: Python<'_>, this: Object) -> Result<Permit, Option<Rejected>> {
     // SAFETY: as in `admit`.
     let breaker = unsafe { breaker_of(py, this) };
-    let (verdict, change) = breaker.core.acquire(&breaker.clock);
+    let (verdict, change) = breaker.terms().plan.acquire(&breaker.block, &breaker.clock);
     if let Some(change) = change
         && !announce_or_raise(py, this, change)
     {
         if let Ok(permit) = verdict {
-            breaker.core.settle(permit, Outcome::Ignored, &breaker.clock);
+            breaker.settle(permit, Outcome::Ignored);
         }
         return Err(None);
     }
     verdict.map_err(Some)
+}
+
+/// Raise a fresh `BulkheadFullError`.
+#[cold]
+fn raise_full(py: Python<'_>, this: Object) {
+    boundary::attached(|| {
+        // SAFETY: as in `admit`.
+        let breaker = unsafe { breaker_of(py, this) };
+        let error = || {
+            let limit = breaker.configuration(py).getattr("max_concurrent")?;
+            py.import("switchgear.errors")?.getattr("BulkheadFullError")?.call1((&breaker.name, limit))
+        };
+        boundary::raise(py, error().map_or_else(|error| error, PyErr::from_value));
+    });
 }
 
 /// Raise a fresh `CircuitOpenError`. Its `args` are all it has, and its text is made when somebody reads it; so it is built by
@@ -120,10 +135,10 @@ fn seconds(ns: Option<u64>) -> f64 {
 pub fn settle_value(py: Python<'_>, this: Object, permit: Permit, value: Object) -> bool {
     // SAFETY: as in `admit`.
     let breaker = unsafe { breaker_of(py, this) };
-    if breaker.judge.as_ref().is_some_and(|judge| judge.is_failure.is_some()) {
+    if breaker.terms().judge.as_ref().is_some_and(|judge| judge.is_failure.is_some()) {
         return settle_judged(py, this, permit, value);
     }
-    match breaker.core.settle(permit, Outcome::Success, &breaker.clock) {
+    match breaker.settle(permit, Outcome::Success) {
         None => true,
         Some(change) => announce_success(py, this, change),
     }
@@ -160,7 +175,9 @@ fn settle_judged(py: Python<'_>, this: Object, permit: Permit, value: Object) ->
 fn judge(py: Python<'_>, this: Object, permit: Permit, value: Object) -> PyResult<()> {
     // SAFETY: as in `admit`; `value` is a live object.
     let (breaker, value) = unsafe { (breaker_of(py, this), Borrowed::from_ptr(py, value)) };
-    let judged = match breaker.judge.as_ref().and_then(|judge| judge.is_failure.as_ref()) {
+    // A reference of our own: the judge may put other terms into force, and these are gone then.
+    let is_failure = breaker.terms().judge.as_ref().and_then(|judge| judge.is_failure.as_ref()).map(|judge| judge.clone_ref(py));
+    let judged = match is_failure {
         Some(is_failure) => is_failure.bind(py).call1((&value,)).and_then(|answer| answer.is_truthy()),
         None => Ok(false),
     };
@@ -179,15 +196,15 @@ fn judge(py: Python<'_>, this: Object, permit: Permit, value: Object) -> PyResul
 pub fn settle_raised(py: Python<'_>, this: Object, permit: Permit, forced: Option<Outcome>) {
     // SAFETY: as in `admit`.
     let breaker = unsafe { breaker_of(py, this) };
-    if forced.is_none() && breaker.judge.as_ref().is_some_and(|judge| judge.classify.is_some()) {
+    if forced.is_none() && breaker.terms().judge.as_ref().is_some_and(|judge| judge.classify.is_some()) {
         return settle_asked(py, this, permit, None);
     }
     // SAFETY: the exception's class is borrowed and stays alive as long as the exception is set.
     let outcome = forced.unwrap_or_else(|| unsafe { classify(breaker, ffi::PyErr_Occurred()) });
-    if outcome == Outcome::Failure && breaker.core.may_open() {
+    if outcome == Outcome::Failure && breaker.may_open() {
         return settle_asked(py, this, permit, Some(outcome));
     }
-    if let Some(change) = breaker.core.settle(permit, outcome, &breaker.clock) {
+    if let Some(change) = breaker.settle(permit, outcome) {
         announce_raised(py, this, change, outcome);
     }
 }
@@ -209,7 +226,7 @@ pub fn settle_by(py: Python<'_>, this: Object, permit: Permit, error: &Bound<'_,
     let breaker = unsafe { breaker_of(py, this) };
     let judged = known.map_or_else(|| classify_instance(breaker, error), Ok);
     let outcome = *judged.as_ref().unwrap_or(&Outcome::Ignored);
-    let asked = if outcome == Outcome::Failure && breaker.core.may_open() { asked_for(py, breaker, Some(error), None) } else { Ok(0) };
+    let asked = if outcome == Outcome::Failure && breaker.may_open() { asked_for(py, breaker, Some(error), None) } else { Ok(0) };
     let least_open_ns = *asked.as_ref().unwrap_or(&0);
     let settled = settle_asking(py, this, permit, outcome, least_open_ns, || describe_failure(py, Some(error)));
     judged.and(asked).and(settled)
@@ -219,7 +236,7 @@ pub fn settle_by(py: Python<'_>, this: Object, permit: Permit, error: &Bound<'_,
 pub fn asked_for(py: Python<'_>, breaker: &Breaker, error: Option<&Bound<'_, PyBaseException>>, retry_after: Option<f64>) -> PyResult<u64> {
     let least_open = py.import("switchgear.recovery")?.getattr("least_open")?;
     let seconds = least_open.call1((error, retry_after, breaker.configuration(py)))?.extract()?;
-    Ok(if seconds > 0.0 { super::breaker::to_ns(seconds) } else { 0 })
+    Ok(if seconds > 0.0 { super::terms::to_ns(seconds) } else { 0 })
 }
 
 /// What an exception (or its class) says of the dependency.
@@ -231,7 +248,7 @@ pub unsafe fn classify(breaker: &Breaker, error: Object) -> Outcome {
     let matches = |filter: Object| unsafe { ffi::PyErr_GivenExceptionMatches(error, filter) != 0 };
     // SAFETY: a static of the interpreter.
     let ordinary = matches(unsafe { ffi::PyExc_Exception });
-    let judge = breaker.judge.as_ref();
+    let judge = breaker.terms().judge.as_ref();
     if !ordinary || judge.is_some_and(|judge| judge.ignore.as_ref().is_some_and(|ignore| matches(raw(ignore)))) {
         Outcome::Ignored
     } else if judge.is_some_and(|judge| judge.record_only.as_ref().is_some_and(|only| !matches(raw(only)))) {
@@ -245,7 +262,8 @@ pub unsafe fn classify(breaker: &Breaker, error: Object) -> Outcome {
 /// interrupted that: no `Exception`.
 fn classify_instance(breaker: &Breaker, error: &Bound<'_, PyBaseException>) -> PyResult<Outcome> {
     let py = error.py();
-    if let Some(classify) = breaker.judge.as_ref().and_then(|judge| judge.classify.as_ref())
+    // A reference of our own, as in `judge`.
+    if let Some(classify) = breaker.terms().judge.as_ref().and_then(|judge| judge.classify.as_ref()).map(|judge| judge.clone_ref(py))
         && error.is_instance_of::<PyException>()
     {
         match classify.bind(py).call1((error,)).and_then(|answer| known::outcome(&answer)) {
@@ -302,7 +320,7 @@ pub fn settle_asking<'py>(
 ) -> PyResult<()> {
     // SAFETY: as in `admit`.
     let (object, breaker) = unsafe { (Borrowed::from_ptr(py, this), breaker_of(py, this)) };
-    match breaker.core.settle_asking(permit, outcome, &breaker.clock, least_open_ns) {
+    match breaker.terms().plan.settle_asking(&breaker.block, permit, outcome, &breaker.clock, least_open_ns) {
         None => Ok(()),
         Some(change) => {
             let described =
@@ -318,7 +336,7 @@ pub fn describe_timeout<'py>(this: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Py
     let py = this.py();
     // SAFETY: as in `admit`.
     let breaker = unsafe { breaker_of(py, this.as_ptr()) };
-    known().describe_timeout.bind(py).call1((breaker.timeout.unwrap_or(f64::INFINITY),))
+    known().describe_timeout.bind(py).call1((breaker.terms().timeout.unwrap_or(f64::INFINITY),))
 }
 
 /// The description of a failure that came as an exception, or as nothing.
@@ -357,9 +375,12 @@ pub fn announce(this: &Bound<'_, PyAny>, change: Change) -> PyResult<()> {
         Cause::Recovery => Some(PyTuple::empty(this.py())),
         Cause::SlowProbe => Some(PyTuple::new(this.py(), ["a probe was slow"])?),
         Cause::NoVerdict => Some(PyTuple::new(this.py(), ["the probes brought no verdict in time"])?),
+        Cause::Ramp => Some(PyTuple::new(this.py(), ["the ramp is over"])?),
         Cause::Operator => None,
     };
-    let arguments = (known::state(change.from), known::state(change.to), change.generation, change.now_ns, retry_after, cause);
+    // SAFETY: as in `admit`.
+    let jitter = unsafe { breaker_of(this.py(), this.as_ptr()) }.terms().plan.jitter(change);
+    let arguments = (known::state(change.from), known::state(change.to), change.generation, change.now_ns, retry_after, cause, jitter);
     this.call_method1(&known().names.on_transition, arguments).map(drop)
 }
 

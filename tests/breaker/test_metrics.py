@@ -20,6 +20,7 @@ def test_the_fields_of_the_metrics(breaker):
         "ignored_calls": 0,
         "timed_out_calls": 0,
         "late_calls": 0,
+        "would_have_rejected": 0,
     }
 
 

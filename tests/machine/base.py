@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant
 
 from machine.operations import RAISED, Fault, Harmless, judge, outcome_of
+from machine.options import OPTIONS, UNSAID, settings_of
 from machine.rules import RULES, consecutive
 from machine.sides import BACKENDS, Side, expected, seconds, told
 from model import FAILURE, IGNORED, SUCCESS, TICK, Model, Permit, Rejection
@@ -43,24 +44,21 @@ class Driven(RuleBasedStateMachine):
         record_only=st.sampled_from([None, (Fault, asyncio.TimeoutError)]),
         is_failure=st.sampled_from([None, judge]),
         trip=st.none() | RULES | RULES,
+        options=st.just({}) | OPTIONS,
         start=st.sampled_from([0.0, 12345.678901]),
     )
-    def begin(self, start: float, trip: Any, **fields: Any) -> None:
-        rules, numbers = ([], []) if trip is None else zip(*trip, strict=True)
-        self.config = CircuitBreakerConfig(ignore=Harmless, trip=rules or None, **fields)
+    def begin(self, start: float, trip: Any, options: dict[str, Any], **fields: Any) -> None:
+        self.configure(CircuitBreakerConfig(ignore=Harmless, **fields), trip, options)
         self.sides = [Side(backend, self.config, start) for backend in BACKENDS]
-        reset = round(self.config.reset_timeout * 1e9)
-        self.model = Model(
-            list(numbers) or [consecutive(self.config.failure_threshold)],
-            self.config.success_threshold,
-            min(self.config.half_open_max_calls or self.config.success_threshold, 16),
-            reset,
-            reset if self.config.timeout is None else round(self.config.timeout * 1e9),
-            now=round(start * 1e9),
-        )
+        self.model = Model(self.settings, now=round(start * 1e9))
         self.loop = VirtualLoop()
         self.running: list[Held] = []
         self.never_awaited: list[Held] = []
+
+    def configure(self, config: CircuitBreakerConfig, trip: Any, options: dict[str, Any]) -> None:
+        rules, numbers = ([], []) if trip is None else zip(*trip, strict=True)
+        self.config = config.replace(trip=rules or None, **{**UNSAID, **options})
+        self.settings = settings_of(self.config, list(numbers) or [consecutive(config.failure_threshold)])
 
     def teardown(self) -> None:
         if hasattr(self, "loop"):
@@ -80,12 +78,12 @@ class Driven(RuleBasedStateMachine):
         if not hasattr(self, "model"):
             return
         next(Driven.steps)
-        state, count, elapsed = self.model.snapshot()
+        state, count, elapsed, part = self.model.snapshot()
         metrics = self.model.metrics()
         for side in self.sides:
             breaker = side.breaker
             assert breaker.state == state
-            assert breaker._snapshot() == (state, count, seconds(elapsed))
+            assert breaker._snapshot() == (state, count, seconds(elapsed), part)
             assert breaker.get_metrics()._asdict() == metrics
             assert breaker.last_failure == self.model.last_failure
             assert [told(event) for event in side.heard] == [expected(change) for change in self.model.changes]
@@ -146,10 +144,16 @@ class Driven(RuleBasedStateMachine):
             assert side.clock.now_ns() == self.model.now
 
     def pass_to_a_deadline(self, off: int, which: Callable[..., int]) -> None:
-        deadlines = self.model.leases if self.model.state == "HALF_OPEN" else [self.model.deadline or 0]
+        model = self.model
+        deadlines = [*model.leases, *model.held] if model.state == "HALF_OPEN" else [model.deadline or 0, *model.held]
+        if model.ramp_since is not None and self.settings.ramp:
+            ends = range(1, len(self.settings.ramp.steps) + 1)
+            deadlines = [model.ramp_since + self.settings.ramp.step * end // TICK for end in ends]
         ahead = [deadline * TICK + off - self.model.now for deadline in deadlines]
         self.advance(which((wait for wait in ahead if 0 < wait < 10**17), default=0))
 
 
 def rejected(rejection: Rejection, last_failure: str | None) -> Any:
+    if rejection.full:
+        return "full", "machine", rejection.full
     return "rejected", "machine", rejection.state, seconds(rejection.retry_after), last_failure

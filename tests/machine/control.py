@@ -2,11 +2,14 @@
 
 import gc
 from collections.abc import Callable
+from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from machine.base import Driven
+from machine.options import OPTIONS
+from machine.rules import RULES
 from model import TICK
 
 
@@ -31,6 +34,20 @@ class ControlRules(Driven):
         self.model.reset_metrics()
         for side in self.sides:
             side.breaker.reset_metrics()
+
+    @rule(
+        failure_threshold=st.integers(1, 3),
+        success_threshold=st.integers(1, 4),
+        reset_timeout=st.sampled_from([1.0, 2.00003]),
+        half_open_max_calls=st.sampled_from([None, 1, 16]),
+        trip=st.none() | RULES,
+        options=OPTIONS,
+    )
+    def reconfigure(self, trip: Any, options: dict[str, Any], **fields: Any) -> None:
+        self.configure(self.config.replace(**fields), trip, options)
+        self.model.reconfigure(self.settings)
+        for side in self.sides:
+            side.breaker.reconfigure(self.config)
 
     @rule()
     def collect_garbage(self) -> None:

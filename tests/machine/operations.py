@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from switchgear import CallTimeoutError, CircuitOpenError
+from switchgear import BulkheadFullError, CallTimeoutError, CircuitOpenError
 
 
 class Fault(Exception):
@@ -79,6 +79,8 @@ def outcome_of(act: Callable[[], Any]) -> Any:
         return "returned", stop.value
     except CircuitOpenError as error:
         return "rejected", error.name, error.state, error.retry_after, error.last_failure
+    except BulkheadFullError as error:
+        return "full", *error.args
     except CallTimeoutError as error:
         return "timed out", *error.args
     except BaseException as error:

@@ -38,7 +38,8 @@ class PermitRules(Driven):
         if wait:
             self.pass_to_a_deadline(0, min)
         taken = []
-        while self.model.state in ("OPEN", "HALF_OPEN"):
+        # As many as there are at most: in a ramp, or where the breaker only observes, there may be no end.
+        while self.model.state in ("OPEN", "HALF_OPEN") and len(taken) <= 16:
             held = self.hold(lambda side: side.breaker.acquire())
             if held is None:
                 break

@@ -30,7 +30,7 @@ def public_class(base: type[Any]) -> type[CircuitBreaker]:
 
     def on_transition(breaker: Any, *change: Any) -> None:
         # An event tells of its cause in words; here the numbers have to be the same.
-        breaker.causes.append(change[-1])
+        breaker.causes.append(change[5])
         own["_on_transition"](breaker, *change)
 
     own_again = {"__new__": new, "_on_transition": on_transition, "__slots__": (*CircuitBreaker.__slots__, "causes")}
@@ -61,7 +61,8 @@ def seconds(nanoseconds: int | None) -> float:
 
 def expected(change: Change) -> Any:
     wait = seconds(change.retry_after) if change.to_state == "OPEN" else None
-    return change.from_state, change.to_state, change.generation, change.now / 1e9, change.last_failure, wait
+    start = (change.from_state, change.to_state, change.generation, change.now / 1e9)
+    return *start, change.last_failure, wait, change.jitter
 
 
 def told(event: TransitionEvent) -> Any:
@@ -72,4 +73,5 @@ def told(event: TransitionEvent) -> Any:
         event.monotonic,
         event.last_failure,
         event.retry_after,
+        event.jitter,
     )

@@ -11,6 +11,7 @@ from switchgear._pure.call import call_awaitable, call_under_trio, finish, settl
 from switchgear._pure.core import Core
 from switchgear._pure.operation import PLAIN, discard, is_awaitable, refuse_operation, refuse_unfinished
 from switchgear._pure.permit import Permit, new_permit
+from switchgear._pure.transition import FULL
 from switchgear._pure.word import IGNORED, Grant
 from switchgear.errors import UnprotectedError
 
@@ -61,7 +62,7 @@ class Breaker(Core):
         """
         # This body is as flat as it is because the twin has a budget: six bare awaits.
         if "trio" in _modules:
-            timeout = self._config.timeout
+            timeout = self.config.timeout
             if timeout is not None and _trio.in_trio():
                 return await call_under_trio(self, timeout, operation, args, kwargs)
         if type(operation) is not FunctionType and not callable(operation):
@@ -95,7 +96,7 @@ class Breaker(Core):
             return await suspended(self, grant, stepper, yielded)
         result, finished.result = finished.result, None
         _give_back(stepper)
-        if self._word is word and word.calm and self._quick:
+        if self._word is word and word.quick:
             self._successful += 1
         else:
             self._settle_result(grant, result)
@@ -136,7 +137,7 @@ class Breaker(Core):
             except BaseException:
                 self._settle(grant, IGNORED)
                 raise
-        if self._word is word and word.calm and self._quick:
+        if self._word is word and word.quick:
             self._successful += 1
         else:
             self._settle_result(grant, result)
@@ -159,7 +160,7 @@ class Breaker(Core):
     def try_acquire(self) -> Permit | None:
         """Ask as ``acquire()`` does; None when rejected, which spares an exception."""
         grant: Grant | None = self._word.grant or self._try_admit()[1]
-        return None if grant is None else new_permit(self, grant)
+        return None if grant is None or grant is FULL else new_permit(self, grant)
 
     def _timed(self, awaitable: Awaitable[R], permit: Permit) -> Coroutine[Any, Any, R]:
         """Await one step of what holds ``permit`` under the timeout, which settles the permit if it passes."""

@@ -219,7 +219,7 @@ def _end(deadline: "Deadline", breaker: "Core", error: BaseException | None) -> 
     """Leave the line, as a call ends with ``error`` or None; the error in its place if it is the expiry's own."""
     expired, alone = deadline.leave()
     if expired and alone and _is_cancellation(error):
-        return CallTimeoutError(breaker.name, breaker.config.timeout or 0.0)
+        return CallTimeoutError(breaker.name, deadline.timeout)
     return None
 
 

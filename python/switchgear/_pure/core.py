@@ -1,27 +1,32 @@
 """What a breaker decides: admission, settlement, the operator's commands; everything but the calls."""
 
-import sys
+import math
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Self
 
+from switchgear._pure import recovery, transition
 from switchgear._pure import word as words
 from switchgear._pure.classification import classify
 from switchgear._pure.clock import ManualClock
 from switchgear._pure.counters import Counters
-from switchgear._pure.meters import Meter, new_meters
-from switchgear._pure.rules import Rules, nanoseconds
+from switchgear._pure.rules import ATOMIC_INCREMENT, Rules, nanoseconds
+from switchgear._pure.transition import FULL, is_late
 from switchgear._pure.word import CLOSED, DISABLED, FAILURE, IGNORED, OPEN, SUCCESS, Grant, Met, Word
 from switchgear.config import CircuitBreakerConfig, _duration
-from switchgear.errors import CircuitOpenError, describe_failure, describe_result, describe_slow, describe_timeout
+from switchgear.errors import (
+    BulkheadFullError,
+    CircuitOpenError,
+    describe_failure,
+    describe_result,
+    describe_slow,
+    describe_timeout,
+)
 from switchgear.events import Cause
 from switchgear.state import State
 
 if TYPE_CHECKING:
     from datetime import timedelta
-
-ATOMIC_INCREMENT: Final = sys.implementation.name == "cpython" and getattr(sys, "_is_gil_enabled", lambda: True)()
-"""Whether ``self.count += 1`` loses nothing: with CPython's GIL threads switch only at calls and backward jumps."""
 
 Describe = Callable[[Any], str]
 
@@ -33,27 +38,20 @@ class Core(Counters):
     computed from is still there (else start again), then announce it, again with nothing locked.
     """
 
-    __slots__ = ("_abandoned", "_config", "_meters", "_name", "_now_ns", "_quick")
+    __slots__ = ("_abandoned", "_name", "_now_ns")
 
     _name: str
-    _config: CircuitBreakerConfig
-    _meters: tuple[Meter, ...]
     _now_ns: Callable[[], int]
-    _quick: bool
-    """Whether a success in a calm CLOSED is one increment."""
     _abandoned: list[tuple[Grant, bool]]
     """The grants of permits that were dropped unsettled, and whether they were late then."""
 
     def __new__(cls, name: str, config: CircuitBreakerConfig, clock: ManualClock | None = None) -> Self:
         self = super().__new__(cls)
         self._name = name
-        self._config = config
         self._now_ns = time.monotonic_ns if clock is None else clock.now_ns
-        self._quick = ATOMIC_INCREMENT and config.is_failure is None
         self._abandoned = []
         rules = Rules(config)
-        self._meters = new_meters(rules)
-        self._begin(Word(rules, CLOSED, 0))
+        self._begin(Word(rules, CLOSED, 0, held=(0,) * (rules.places or 0)))
         return self
 
     @property
@@ -64,7 +62,7 @@ class Core(Counters):
     @property
     def config(self) -> CircuitBreakerConfig:
         """How the breaker behaves."""
-        return self._config
+        return self._word.rules.config
 
     @property
     def state(self) -> State:
@@ -107,42 +105,75 @@ class Core(Counters):
         self._settle_abandoned()
         self._zero(self._now_ns())
 
-    def _snapshot(self) -> tuple[State, int, float]:
-        """Return the state, the count that decides in it, and the seconds since OPEN began (else 0.0)."""
-        word = self._word
-        elapsed = max(0, self._now_ns() - word.since_ns) / 1e9 if word.state is OPEN else 0.0
-        return word.state, word.count, elapsed
+    def _reconfigure(self, config: CircuitBreakerConfig) -> None:
+        """Behave by another configuration from now on; the state, the counters and what is in flight stay."""
+        rules = Rules(config)
+        while True:
+            word = self._word
+            if self._swap(word, words.reconfigured(word, rules), 0):
+                return
 
-    def _counters(self) -> tuple[int, int, int, int, int, int, int, int, int, int]:
+    def _snapshot(self) -> tuple[State, int, float, float | None]:
+        """Return the state, the count that decides in it, the seconds since OPEN began (else 0.0), a ramp's part."""
+        word, now_ns = self._word, self._now_ns()
+        elapsed = max(0, now_ns - word.since_ns) / 1e9 if word.state is OPEN else 0.0
+        return word.state, word.count, elapsed, words.ramp_part(word, now_ns)
+
+    def _counters(self) -> tuple[int, int, int, int, int, int, int, int, int, int, int]:
         """Return the counters in the order of the fields of ``CircuitBreakerMetrics``."""
         self._settle_abandoned()
         return self._read(self._now_ns())
 
     def _admit(self) -> Grant:
-        """Admit one call, or raise a fresh ``CircuitOpenError``."""
+        """Admit one call, or raise a fresh ``CircuitOpenError``, or ``BulkheadFullError``."""
         word, grant, now_ns = self._try_admit()
         if grant is None:
             raise CircuitOpenError(self._name, word.state, words.retry_after(word, now_ns), word.last_failure)
+        if grant is FULL:
+            raise BulkheadFullError(self._name, word.rules.places or 0)
         return grant
 
     def _try_admit(self) -> tuple[Word, Grant | None, int]:
+        """Ask for one call: the word then, the grant, FULL or None, and the time."""
         if self._abandoned:
             self._settle_abandoned()
         while True:
             word, now_ns = self._word, self._now_ns()
-            new, grant = words.admit(word, now_ns)
+            new, grant = transition.admit(word, now_ns)
+            if grant is not None and word.rules.gates is not None:
+                new, grant = self._pass_gates(word, new, grant, now_ns)
             if new is word or self._swap(word, new, now_ns):
                 break
-        if grant is None:
-            self._count_rejection()
+        gates = new.rules.gates
+        observed = None
+        if grant is None or grant is FULL:
+            if gates is not None and gates.observes:
+                self._count_observed()
+                observed = Grant(new.generation, observed=True)
+            else:
+                self._count_rejection()
         if new.state is not word.state:
             try:
                 self._announce(word, new, now_ns)
             except BaseException:
-                if grant is not None:
+                if grant is not None and grant is not FULL:
                     self._settle(grant, IGNORED)
+                elif observed is not None:
+                    self._settle(observed, IGNORED)
                 raise
-        return new, grant, now_ns
+        return new, observed or grant, now_ns
+
+    def _pass_gates(self, before: Word, word: Word, grant: Grant, now_ns: int) -> tuple[Word, Grant | None]:
+        # Imported late: whoever has gates has the module already.
+        from switchgear._pure.gates import draws_to_pass, is_throttled
+
+        if not draws_to_pass(self, word, now_ns):
+            return word, None
+        placed, granted = transition.place(before, word, grant, now_ns)
+        if granted is FULL:
+            return placed, FULL
+        # What is throttled leaves its place before anybody has seen it there.
+        return (word, None) if is_throttled(self, word, granted, now_ns) else (placed, granted)
 
     def _settle(
         self,
@@ -161,18 +192,16 @@ class Core(Counters):
             return
         now_ns = self._now_ns()
         met = None
-        if self._meters and outcome != IGNORED and word.state is CLOSED and not words.is_late(word, grant):
-            met = self._record(grant, outcome == FAILURE, now_ns)
-            if met is None and outcome == SUCCESS and word.count == 0 and self._word is word:
+        if word.rules.more and outcome != IGNORED and word.records and not is_late(word, grant) and not grant.observed:
+            met = self._record(word, grant, outcome == FAILURE, now_ns)
+            if met is None and outcome == SUCCESS and word.count == 0 and grant.place < 0 and self._word is word:
                 self._count_success()
                 return
         description = None
         while True:
             word = self._word
-            if word.state is DISABLED:
-                return
-            new = words.settle(word, grant, outcome, now_ns, met, least_ns)
-            if new.state is OPEN and new is not word:
+            new = transition.settle(word, grant, outcome, now_ns, met, least_ns)
+            if new.state is OPEN and word.state is not OPEN:
                 if outcome == SUCCESS:
                     description = self._describe_success(word, grant, now_ns)
                 elif description is None:
@@ -181,15 +210,20 @@ class Core(Counters):
                 new.last_failure = description
             if new is word or self._swap(word, new, now_ns):
                 break
-        self._count(outcome, words.is_late(word, grant), timed_out)
+        if word.state is DISABLED:
+            return
+        self._count(outcome, is_late(word, grant), timed_out)
         if new.state is not word.state:
             self._announce(word, new, now_ns)
 
-    def _record(self, grant: Grant, failed: bool, now_ns: int) -> Met | None:
-        """Record the end of a call in every meter; the first rule that it has met."""
-        duration_ns = now_ns - grant.begun_ns
+    def _record(self, word: Word, grant: Grant, failed: bool, now_ns: int) -> Met | None:
+        """Record the end of a call in the throttle and in every meter; the first rule that it has met."""
+        rules = word.rules
+        if failed and rules.gates is not None and rules.gates.throttle is not None:
+            rules.gates.throttle.refuse(self, grant.generation, now_ns)
+        duration_ns = transition.duration(word, grant, now_ns)
         first = None
-        for meter in self._meters:
+        for meter in rules.meters:
             met = meter.record(self, grant.generation, failed, duration_ns, now_ns)
             first = first or met
         return first
@@ -197,7 +231,9 @@ class Core(Counters):
     @staticmethod
     def _describe_success(word: Word, grant: Grant, now_ns: int) -> str | None:
         # A success that only completes the calls that a rule waits for is no failure to tell of.
-        return describe_slow((now_ns - grant.begun_ns) / 1e9) if words.is_slow(word, grant, now_ns) else None
+        if not transition.is_slow(word, grant, now_ns):
+            return None
+        return describe_slow(transition.duration(word, grant, now_ns) / 1e9)
 
     def _count_success(self) -> None:
         if ATOMIC_INCREMENT:
@@ -208,10 +244,10 @@ class Core(Counters):
     def _settle_result(self, grant: Grant, result: object) -> None:
         """Settle by what a call returned; ``is_failure`` has the last word, and what it raises leaves."""
         word = self._word
-        if word.calm and self._quick and word.grant is grant:
+        if word.quick and word.grant is grant:
             self._successful += 1
             return
-        judge = self._config.is_failure
+        judge = word.rules.config.is_failure
         try:
             failed = judge is not None and bool(judge(result))
         except BaseException:
@@ -225,7 +261,7 @@ class Core(Counters):
     def _settle_exception(self, grant: Grant, error: BaseException) -> None:
         """Settle by what a call raised."""
         try:
-            outcome = classify(self._config, error)
+            outcome = classify(self.config, error)
         except BaseException:
             self._settle(grant, IGNORED)
             raise
@@ -246,12 +282,13 @@ class Core(Counters):
         # Imported late, with the first failure: it brings dataclasses.
         from switchgear.recovery import least_open
 
-        seconds = least_open(error, retry_after, self._config)
+        seconds = least_open(error, retry_after, self.config)
         return nanoseconds(seconds) if seconds > 0.0 else 0
 
     def _settle_timeout(self, grant: Grant) -> None:
         """Settle a call that exceeded the timeout, whatever it ended with."""
-        self._settle(grant, FAILURE, self._config.timeout or 0.0, describe_timeout, timed_out=True)
+        timeout = self.config.timeout
+        self._settle(grant, FAILURE, math.inf if timeout is None else timeout, describe_timeout, timed_out=True)
 
     def _abandon(self, grant: Grant) -> None:
         """Note that a permit was dropped unsettled.
@@ -261,7 +298,7 @@ class Core(Counters):
         """
         word = self._word
         if word.state is not DISABLED:
-            self._abandoned.append((grant, words.is_late(word, grant)))
+            self._abandoned.append((grant, is_late(word, grant)))
 
     def _settle_abandoned(self) -> None:
         while self._abandoned:
@@ -272,7 +309,7 @@ class Core(Counters):
             self._count(IGNORED, late, timed_out=False)
             while True:
                 word = self._word
-                new = words.settle(word, grant, IGNORED, 0)
+                new = transition.settle(word, grant, IGNORED, 0)
                 if new is word or self._swap(word, new, 0):
                     break
 
@@ -289,7 +326,9 @@ class Core(Counters):
 
     def _announce(self, old: Word, new: Word, now_ns: int) -> None:
         retry_after = words.retry_after(new, now_ns) if new.state is OPEN else None
-        self._on_transition(old.state, new.state, new.generation, now_ns, retry_after, new.cause)
+        by_chance = new.state is OPEN and new.cause is not None
+        jitter = recovery.jitter(new.rules, new.generation) if by_chance else None
+        self._on_transition(old.state, new.state, new.generation, now_ns, retry_after, new.cause, jitter)
 
     def _on_transition(
         self,
@@ -299,5 +338,6 @@ class Core(Counters):
         now_ns: int,
         retry_after: float | None,
         cause: Cause,
+        jitter: float | None,
     ) -> None:
         """Called after a state change, in the thread that caused it, with nothing locked."""

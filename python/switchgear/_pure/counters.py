@@ -12,7 +12,7 @@ class Counters:
 
     __slots__ = (
         *("_lock", "_word"),
-        *("_successful", "_failed", "_ignored", "_rejected", "_timed_out", "_late"),
+        *("_successful", "_failed", "_ignored", "_rejected", "_timed_out", "_late", "_observed"),
         *("_times_opened", "_times_half_opened", "_open_ns", "_measured_from_ns"),
     )
 
@@ -24,6 +24,7 @@ class Counters:
     _rejected: int
     _timed_out: int
     _late: int
+    _observed: int
     _times_opened: int
     _times_half_opened: int
     _open_ns: int
@@ -38,7 +39,9 @@ class Counters:
 
     def _zero(self, now_ns: int) -> None:
         with self._lock:
-            self._successful = self._failed = self._ignored = self._rejected = self._timed_out = self._late = 0
+            self._successful = self._failed = self._ignored = self._rejected = self._timed_out = self._late = (
+                self._observed
+            ) = 0
             self._times_opened = self._times_half_opened = self._open_ns = 0
             self._measured_from_ns = now_ns
 
@@ -80,17 +83,21 @@ class Counters:
         with self._lock:
             self._rejected += 1
 
-    def _read(self, now_ns: int) -> tuple[int, int, int, int, int, int, int, int, int, int]:
+    def _count_observed(self) -> None:
+        with self._lock:
+            self._observed += 1
+
+    def _read(self, now_ns: int) -> tuple[int, int, int, int, int, int, int, int, int, int, int]:
         # Only loads under the lock: a tuple built there could start a collection and with it somebody's finaliser.
         with self._lock:
             word = self._word
             successful, failed = self._successful, self._failed
             ignored, rejected = self._ignored, self._rejected
-            timed_out, late = self._timed_out, self._late
+            timed_out, late, observed = self._timed_out, self._late, self._observed
             opened, half_opened = self._times_opened, self._times_half_opened
             open_ns, measured_from_ns = self._open_ns, self._measured_from_ns
         if word.state is State.OPEN:
             open_ns += max(0, now_ns - max(word.since_ns, measured_from_ns))
         total = successful + failed + rejected + ignored
         open_ms = open_ns // 1_000_000
-        return total, successful, failed, rejected, open_ms, opened, half_opened, ignored, timed_out, late
+        return total, successful, failed, rejected, open_ms, opened, half_opened, ignored, timed_out, late, observed

@@ -61,7 +61,7 @@ class GuardedFunction:
             except BaseException:
                 breaker._settle(grant, IGNORED)
                 raise
-        if breaker._word is word and word.calm and breaker._quick:
+        if breaker._word is word and word.quick:
             breaker._successful += 1
         else:
             breaker._settle_result(grant, result)

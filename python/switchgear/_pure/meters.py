@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from switchgear._pure.counters import Counters
-    from switchgear._pure.rules import Rules
     from switchgear._pure.word import Met
     from switchgear.rules import Rate, Score
 
@@ -112,32 +111,38 @@ class LastCalls(_Window):
 
 
 _BUCKETS: Final = 10
-_HIT: Final = 1 << 48
-_CALLS: Final = _HIT - 1
+HIT: Final = 1 << 48
+"""What a hit adds to a lane; a call adds 1."""
+_CALLS: Final = HIT - 1
 _LANE: Final = 96
 _LAST_LANES: Final = (1 << 5 * _LANE) - 1
 _LAST_LANE: Final = (1 << _LANE) - 1
 _ALL_LANES: Final = (1 << _BUCKETS * _LANE) - 1
 
 
-class Buckets(_Window):
-    """Hits among the calls of the last while: ten buckets, lanes of one number, which time shifts out on the left.
+def hits_of(seen: int) -> int:
+    return seen >> 48
+
+
+def calls_of(seen: int) -> int:
+    return seen & _CALLS
+
+
+class Lanes:
+    """Calls and hits of the last while: ten buckets, lanes of one number, which time shifts out on the left.
 
     A lane holds hits above calls. Their sum is kept, and made anew when time has moved on.
     """
 
-    __slots__ = ("_epoch", "_lanes", "_length_ns", "_sum")
+    __slots__ = ("_epoch", "_generation", "_lanes", "_length_ns", "_sum")
 
-    def __init__(self, rule: int, rate: "Rate") -> None:
-        super().__init__(rule, rate)
-        self._length_ns = rate.bucket_ns
+    def __init__(self, length_ns: int) -> None:
+        self._length_ns = length_ns
+        self._generation = -1
         self._epoch = self._lanes = self._sum = 0
 
-    def record(
-        self, counters: "Counters", generation: int, failed: bool, duration_ns: int, now_ns: int
-    ) -> "Met | None":
-        hit = duration_ns > self._slower_than_ns if self._slower_than_ns else failed
-        one = _HIT + 1 if hit else 1
+    def add(self, counters: "Counters", generation: int, one: int, now_ns: int) -> int | None:
+        """Add to the present lane, unless the generation is over; the sum of all lanes then, else None."""
         epoch = now_ns // self._length_ns
         with counters._lock:
             if counters._word.generation != generation:
@@ -157,17 +162,29 @@ class Buckets(_Window):
             if age < _BUCKETS:
                 self._lanes += one << _LANE * age
                 self._sum += one
-            seen = self._sum
-        hits = seen >> 48
-        return self._judge(hits, seen & _CALLS) if hits else None
+            return self._sum
 
 
-def new_meters(rules: "Rules") -> tuple[Meter, ...]:
-    """Return empty meters for the rules that need them, in their order."""
-    return tuple(_new_meter(place, rule) for place, rule in rules.metered)
+class Buckets(_Window):
+    """Hits among the calls of the last while."""
+
+    __slots__ = ("_lanes",)
+
+    def __init__(self, rule: int, rate: "Rate") -> None:
+        super().__init__(rule, rate)
+        self._lanes = Lanes(rate.bucket_ns)
+
+    def record(
+        self, counters: "Counters", generation: int, failed: bool, duration_ns: int, now_ns: int
+    ) -> "Met | None":
+        hit = duration_ns > self._slower_than_ns if self._slower_than_ns else failed
+        seen = self._lanes.add(counters, generation, HIT + 1 if hit else 1, now_ns)
+        hits = 0 if seen is None else hits_of(seen)
+        return self._judge(hits, calls_of(seen or 0)) if hits else None
 
 
-def _new_meter(place: int, rule: "Score | Rate") -> Meter:
+def new_meter(place: int, rule: "Score | Rate") -> Meter:
+    """Return an empty meter for a rule, which has this place among all."""
     from switchgear.rules import Score
 
     if isinstance(rule, Score):

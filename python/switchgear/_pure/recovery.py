@@ -32,9 +32,22 @@ def open_ns(rules: "Rules", failed: int, generation: int) -> int:
             break
         duration *= multiplier
     duration = min(duration, longest)
-    drawn = (_mix((seed + generation) & _MASK) >> 11) / (1 << 53)
-    duration *= 1.0 + jitter * (2.0 * drawn - 1.0)
+    duration *= 1.0 + _drawn_jitter(jitter, seed, generation)
     return max(1, int(min(duration, longest)))
+
+
+def jitter(rules: "Rules", generation: int) -> float | None:
+    """Return the part that chance added to the open time that began with a generation, or took; None: it had no say."""
+    return None if rules.backoff is None else _drawn_jitter(*rules.backoff[2:], generation)
+
+
+def _drawn_jitter(jitter: float, seed: int, generation: int) -> float:
+    return jitter * (2.0 * drawn(seed + generation) - 1.0)
+
+
+def drawn(number: int) -> float:
+    """Return what a number stands for: 0 to below 1, in 2^53 steps."""
+    return (_mix(number & _MASK) >> 11) / (1 << 53)
 
 
 def _mix(number: int) -> int:

@@ -17,13 +17,16 @@ from switchgear.errors import UnprotectedError
 class Deadline:
     """One call's place in the line; made when it suspends, left when it ends."""
 
-    __slots__ = ("_cancelling", "_task", "_waiting", "expired", "when")
+    __slots__ = ("_cancelling", "_task", "_waiting", "expired", "timeout", "when")
 
-    def __init__(self, task: "asyncio.Task[Any]", waiting: "dict[Deadline, None]", when: float) -> None:
+    def __init__(
+        self, task: "asyncio.Task[Any]", waiting: "dict[Deadline, None]", *, when: float, timeout: float
+    ) -> None:
         self._task = task
         self._cancelling = task.cancelling()
         self._waiting = waiting
         self.when = when
+        self.timeout = timeout
         self.expired = False
         waiting[self] = None
 
@@ -111,4 +114,4 @@ def arm(timeout: float) -> Deadline:
     line = _line(loop, timeout)
     when = loop.time() + timeout
     line.arm(when)
-    return Deadline(task, line.waiting, when)
+    return Deadline(task, line.waiting, when=when, timeout=timeout)

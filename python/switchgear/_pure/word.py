@@ -1,8 +1,7 @@
-"""What decides, as one immutable value, and the pure functions that take it from one moment to the next.
+"""What decides, as one immutable value, and the values that can follow it.
 
-The same transition as the core's: given the same (word, event, now) it gives the same word. Where the core packs bits
-and keeps the leases of probes beside them, a word here is an object that holds all of it, and swapping one reference
-is the whole state change.
+Where the core packs bits and keeps leases beside them, a word here is an object that holds all of it, and swapping one
+reference is the whole state change. What leads from one word to the next is in ``transition``.
 """
 
 import math
@@ -35,24 +34,40 @@ Met: TypeAlias = tuple[int, int, int]
 class Grant:
     """What a permit carries: enough to settle it, nothing that refers to the breaker."""
 
-    __slots__ = ("begun_ns", "generation", "lease", "slot")
+    __slots__ = ("begun_ns", "generation", "lease", "observed", "place", "plan", "slot")
 
-    def __init__(self, generation: int, slot: int = -1, lease: int = 0, begun_ns: int = 0) -> None:
+    def __init__(
+        self,
+        generation: int,
+        *,
+        slot: int = -1,
+        place: int = -1,
+        lease: int = 0,
+        begun_ns: int | None = None,
+        plan: int = 0,
+        observed: bool = False,
+    ) -> None:
         self.generation = generation
         self.slot = slot
-        """The probe slot it leases, -1 for a call admitted in CLOSED or DISABLED."""
+        """The probe slot it leases, -1 for a call that is no probe."""
+        self.place = place
+        """The place in the bulkhead that it leases, -1 where there is none."""
         self.lease = lease
         """When the lease ends, in ticks; with the slot it tells this permit from the slot's next holder."""
         self.begun_ns = begun_ns
         """When the call was admitted, where somebody asks how long calls take."""
+        self.plan = plan
+        """The number of the rules that leased to it."""
+        self.observed = observed
+        """It moves nothing: it would have been rejected, had the breaker not been told only to observe."""
 
 
 class Word:
     """The whole deciding state of a breaker. Never changed once it is published."""
 
     __slots__ = (
-        *("rules", "state", "generation", "count", "since_ns", "deadline", "leases", "last_failure", "cause"),
-        *("attempts", "calm", "grant"),
+        *("rules", "state", "generation", "count", "since_ns", "deadline", "leases", "held", "last_failure", "cause"),
+        *("attempts", "waiting_since", "ramping", "ramp_since", "calm", "quick", "grant"),
     )
 
     def __init__(
@@ -65,31 +80,50 @@ class Word:
         since_ns: int = 0,
         deadline: int | None = None,
         leases: tuple[int, ...] = (),
+        held: tuple[int, ...] = (),
         last_failure: str | None = None,
         cause: Cause = None,
         attempts: int = 0,
+        waiting_since: int | None = None,
+        ramping: bool = False,
+        ramp_since: int | None = None,
     ) -> None:
         self.rules = rules
         self.state = state
         self.generation = generation
         self.count = count
-        """The level in CLOSED, by default consecutive failures; consecutive successes in HALF_OPEN."""
+        """The level in CLOSED and in a ramp, by default consecutive failures; consecutive successes of probes."""
         self.since_ns = since_ns
         """When the state began."""
         self.deadline = deadline
         """When OPEN ends, in ticks; None: when an operator says so."""
         self.leases = leases
         """Per probe slot of HALF_OPEN the tick when its lease ends; 0 where it is free."""
+        self.held = held
+        """Per place of the bulkhead the tick when its lease ends; 0 where it is free."""
         self.last_failure = last_failure
         self.cause = cause
         """Why the state began."""
         self.attempts = attempts
         """Attempts to recover that failed since the breaker last stayed closed."""
-        self.calm = state is CLOSED and count == 0 and not rules.metered
+        self.waiting_since = waiting_since
+        """The tick when HALF_OPEN began to wait for its verdicts, where somebody asks."""
+        self.ramping = ramping
+        """HALF_OPEN whose probes have succeeded: a growing part of the calls passes."""
+        self.ramp_since = ramp_since
+        """The tick of the ramp's first call; None before it."""
+        self.calm = state is CLOSED and count == 0 and not rules.meters and rules.gates is None
         """A success changes nothing, neither here nor in a meter."""
-        is_shared = state is DISABLED or (state is CLOSED and rules.slower_than_ns == math.inf)
+        self.quick = self.calm and rules.quick
+        """A returned value is such a success, and counted by one increment."""
+        is_shared = state is DISABLED or (state is CLOSED and rules.slower_than_ns == math.inf and rules.gates is None)
         self.grant = Grant(generation) if is_shared else None
         """The grant that everybody gets, where everybody gets the same."""
+
+    @property
+    def records(self) -> bool:
+        """Whether the outcomes of ordinary calls count."""
+        return self.state is CLOSED or self.ramping
 
 
 def ticks_after(now_ns: int, duration_ns: int) -> int:
@@ -97,77 +131,30 @@ def ticks_after(now_ns: int, duration_ns: int) -> int:
     return -(-(now_ns + duration_ns) // TICK_NS)
 
 
-def admit(word: Word, now_ns: int) -> tuple[Word, Grant | None]:
-    """Ask for one call: the word that follows, and the grant or None."""
-    if word.grant is not None:
-        return word, word.grant
-    if word.state is CLOSED:
-        return word, Grant(word.generation, begun_ns=now_ns)
-    if word.state is OPEN:
-        if word.deadline is None or now_ns // TICK_NS < word.deadline:
-            return word, None
-        word = _half_opened(word, now_ns)
-    elif _has_waited(word, now_ns):
-        return opened(word, now_ns, ("the probes brought no verdict in time",)), None
-    now, lease_ns = now_ns // TICK_NS, word.rules.lease_ns
-    for slot, lease in enumerate(word.leases):
-        if lease <= now:
-            lease = ticks_after(now_ns, lease_ns)
-            # From the lease, as the core has to: it keeps nothing else of a probe.
-            begun_ns = lease * TICK_NS - lease_ns
-            return _leased(word, slot, lease), Grant(word.generation, slot, lease, begun_ns)
-    return word, None
-
-
-def settle(word: Word, grant: Grant, outcome: int, now_ns: int, met: Met | None = None, least_ns: int = 0) -> Word:
-    """Report how a call ended: the word that follows, which is the same one where nothing changes.
-
-    ``met`` is the first rule that this call has met in its meter; ``least_ns`` how long to stay OPEN at least.
-    """
-    if is_late(word, grant) or word.state is DISABLED:
-        return word
-    if word.state is CLOSED:
-        return word if outcome == IGNORED else _counted_in_closed(word, outcome, now_ns, met, least_ns)
-    # OPEN admits nobody, so of its generation there is no grant: this is HALF_OPEN.
-    if outcome == FAILURE:
-        return opened(word, now_ns, (), least_ns)
-    if outcome == SUCCESS and is_slow(word, grant, now_ns):
-        # Slow is no sign of health, whatever the probe has brought.
-        return opened(word, now_ns, ("a probe was slow",))
-    if outcome == SUCCESS:
-        if word.count + 1 >= word.rules.success_threshold:
-            return closed(word, now_ns, ())
-        word = _counted(word, word.count + 1)
-    # A lease that ran out may have a new holder, whose slot this is not.
-    if word.leases[grant.slot] == grant.lease:
-        word = _leased(word, grant.slot, 0)
-    return word
-
-
-def _counted_in_closed(word: Word, outcome: int, now_ns: int, met: Met | None, least_ns: int) -> Word:
-    rules = word.rules
-    level = word.count + rules.up if outcome == FAILURE else max(0, word.count - rules.down)
-    if level >= rules.limit and (met is None or rules.score_rule < met[0]):
-        met = (rules.score_rule, level, 0)
-    if met is not None:
-        return opened(word, now_ns, met, least_ns)
-    return word if level == word.count else _counted(word, level)
-
-
-def is_late(word: Word, grant: Grant) -> bool:
-    """Tell whether the state has changed since the grant."""
-    return grant.generation != word.generation
-
-
-def is_slow(word: Word, grant: Grant, now_ns: int) -> bool:
-    """Tell whether some rule calls it slow to end now."""
-    return now_ns - grant.begun_ns > word.rules.slower_than_ns
-
-
 def retry_after(word: Word, now_ns: int) -> float:
     """Return the seconds until a rejected caller may be admitted; infinite where only an operator can tell."""
-    deadline = min(word.leases) if word.state is HALF_OPEN else word.deadline
+    if word.ramping or word.state is CLOSED:
+        # By chance: the next call may be luckier.
+        return 0.0
+    deadline = min(word.leases[: word.rules.probes]) if word.state is HALF_OPEN else word.deadline
     return math.inf if deadline is None else max(0, deadline * TICK_NS - now_ns) / 1e9
+
+
+def ramp_step(word: Word, now_ns: int) -> int:
+    """Return which step of its ramp a word is in, from 0 on; past the last one where it is over."""
+    ramp = word.rules.ramp
+    if ramp is None or word.ramp_since is None:
+        return 0
+    return max(0, now_ns - word.ramp_since * TICK_NS) // ramp.step_ns
+
+
+def ramp_part(word: Word, now_ns: int) -> float | None:
+    """Return the part of the calls that a ramp lets pass, where there is one."""
+    ramp = word.rules.ramp
+    if ramp is None or not word.ramping:
+        return None
+    # Past the last step the next call closes; until then nothing has changed.
+    return ramp.steps[min(ramp_step(word, now_ns), len(ramp.steps) - 1)]
 
 
 def opened(word: Word, now_ns: int, cause: Cause, least_ns: int = 0) -> Word:
@@ -182,7 +169,19 @@ def forced_open(word: Word, now_ns: int, open_ns: int | None) -> Word:
     deadline = None if open_ns is None else ticks_after(now_ns, open_ns)
     if word.state is not OPEN:
         return _begun(word, OPEN, now_ns, None, deadline=deadline)
-    return _changed(word, word.count, word.leases, deadline)
+    return changed(word, deadline=deadline)
+
+
+def half_opened(word: Word, now_ns: int) -> Word:
+    """Begin to probe."""
+    waiting_since = ticks_after(now_ns, 0) if word.rules.more else None
+    leases = (0,) * word.rules.probes
+    return _begun(word, HALF_OPEN, now_ns, (), leases=leases, waiting_since=waiting_since)
+
+
+def ramped(word: Word, now_ns: int) -> Word:
+    """Begin a ramp: the state stays, and the probes' generation is past."""
+    return _begun(word, HALF_OPEN, now_ns, word.cause, ramping=True)
 
 
 def closed(word: Word, now_ns: int, cause: Cause = None) -> Word:
@@ -200,18 +199,40 @@ def disabled(word: Word, now_ns: int) -> Word:
     return _begun(word, DISABLED, now_ns, None)
 
 
+def reconfigured(word: Word, rules: Rules) -> Word:
+    """Go on by other rules: with the attempts to recover, the ramp and what is taken of the bulkhead."""
+    old = word.rules
+    rules.number = old.number + 1
+    same_score = (rules.up, rules.down, rules.limit) == (old.up, old.down, old.limit)
+    both_have_more = old.more and rules.more
+    places = rules.places or 0
+    kept = word.held[:places] if both_have_more else ()
+    word = changed(
+        word,
+        count=word.count if same_score or not word.records else 0,
+        leases=word.leases + (0,) * (rules.probes - len(word.leases)) if word.leases else (),
+        held=kept + (0,) * (places - len(kept)),
+    )
+    return Word(
+        rules,
+        word.state,
+        word.generation,
+        count=word.count,
+        since_ns=word.since_ns,
+        deadline=word.deadline,
+        leases=word.leases,
+        held=word.held,
+        last_failure=word.last_failure,
+        cause=word.cause,
+        attempts=word.attempts if both_have_more else 0,
+        waiting_since=word.waiting_since if both_have_more else None,
+        ramping=word.ramping,
+        ramp_since=word.ramp_since if old.ramp and rules.ramp else None,
+    )
+
+
 def next_generation(word: Word) -> int:
     return (word.generation + 1) % GENERATIONS
-
-
-def _half_opened(word: Word, now_ns: int) -> Word:
-    return _begun(word, HALF_OPEN, now_ns, (), leases=(0,) * word.rules.probes)
-
-
-def _has_waited(word: Word, now_ns: int) -> bool:
-    """Tell whether HALF_OPEN has waited for its verdicts long enough."""
-    max_wait_ns = word.rules.max_wait_ns
-    return max_wait_ns is not None and now_ns >= ticks_after(word.since_ns, 0) * TICK_NS + max_wait_ns
 
 
 def _begun(
@@ -223,6 +244,8 @@ def _begun(
     deadline: int | None = None,
     leases: tuple[int, ...] = (),
     attempts: int | None = None,
+    waiting_since: int | None = None,
+    ramping: bool = False,
 ) -> Word:
     return Word(
         word.rules,
@@ -231,31 +254,47 @@ def _begun(
         since_ns=word.since_ns if state is word.state else now_ns,
         deadline=deadline,
         leases=leases,
+        held=word.held,
         last_failure=word.last_failure,
         cause=cause,
         attempts=word.attempts if attempts is None else attempts,
+        waiting_since=waiting_since,
+        ramping=ramping,
     )
 
 
-def _counted(word: Word, count: int) -> Word:
-    return _changed(word, count, word.leases, word.deadline)
+_SAME: Final = object()
 
 
-def _leased(word: Word, slot: int, lease: int) -> Word:
-    return _changed(word, word.count, (*word.leases[:slot], lease, *word.leases[slot + 1 :]), word.deadline)
-
-
-def _changed(word: Word, count: int, leases: tuple[int, ...], deadline: int | None) -> Word:
+def changed(
+    word: Word,
+    *,
+    count: int | None = None,
+    leases: tuple[int, ...] | None = None,
+    held: tuple[int, ...] | None = None,
+    deadline: "int | object | None" = _SAME,
+    ramp_since: int | None = None,
+) -> Word:
+    """Return the same state with something in it changed."""
     # With the cause: the word that is announced may be one that has begun the state and then given the first slot away.
     return Word(
         word.rules,
         word.state,
         word.generation,
-        count=count,
+        count=word.count if count is None else count,
         since_ns=word.since_ns,
-        deadline=deadline,
-        leases=leases,
+        deadline=word.deadline if deadline is _SAME else deadline,  # type: ignore[arg-type]  # the sentinel is no deadline
+        leases=word.leases if leases is None else leases,
+        held=word.held if held is None else held,
         last_failure=word.last_failure,
         cause=word.cause,
         attempts=word.attempts,
+        waiting_since=word.waiting_since,
+        ramping=word.ramping,
+        ramp_since=word.ramp_since if ramp_since is None else ramp_since,
     )
+
+
+def with_slot(slots: tuple[int, ...], slot: int, lease: int) -> tuple[int, ...]:
+    """Return slots of which one holds another lease."""
+    return (*slots[:slot], lease, *slots[slot + 1 :])

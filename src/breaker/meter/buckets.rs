@@ -17,7 +17,7 @@
 //! 2^14 state changes within one, would read as the present one, and after one window less as the next one. A count stops at
 //! 2^32 - 2^16 calls a bucket.
 
-use super::{Call, Late, Seen};
+use super::{Call, Generation, Late, Seen};
 use crate::sync::{
     AtomicU64,
     Ordering::{AcqRel, Acquire, SeqCst},
@@ -27,7 +27,7 @@ use crate::sync::{
 const BUCKETS: usize = 10;
 const CIRCLE: u64 = BUCKETS as u64;
 /// The words of a window: calls of each bucket, then hits of each.
-pub(super) const WORDS: usize = 2 * BUCKETS;
+pub(in crate::breaker) const WORDS: usize = 2 * BUCKETS;
 
 const COUNT_BITS: u32 = 32;
 const LAP_BITS: u32 = 18;
@@ -38,7 +38,7 @@ const GENERATION: u64 = (1 << (64 - COUNT_BITS - LAP_BITS)) - 1;
 
 /// The shape of a window.
 #[derive(Debug)]
-pub(super) struct Buckets {
+pub(in crate::breaker) struct Buckets {
     length_ns: u64,
 }
 
@@ -52,9 +52,9 @@ struct Moment {
 }
 
 impl Moment {
-    fn of(call: Call, length_ns: u64) -> Self {
-        let epoch = call.now_ns / length_ns;
-        let generation = (u64::from(call.generation.number()) & GENERATION) << LAP_BITS;
+    fn of(generation: Generation, now_ns: u64, length_ns: u64) -> Self {
+        let epoch = now_ns / length_ns;
+        let generation = (u64::from(generation.number()) & GENERATION) << LAP_BITS;
         let lap = epoch / CIRCLE;
         let tag = |lap: u64| generation | lap & LAP;
         #[allow(clippy::cast_possible_truncation)] // below ten
@@ -64,14 +64,14 @@ impl Moment {
 }
 
 impl Buckets {
-    pub(super) fn new(length_ns: u64) -> Self {
+    pub(in crate::breaker) fn new(length_ns: u64) -> Self {
         Self { length_ns }
     }
 
     /// Record a call: what the window holds then.
     #[inline]
     pub(super) fn record(&self, words: &[AtomicU64], call: Call, hit: bool, is_current: impl Fn() -> bool) -> Result<Seen, Late> {
-        let moment = Moment::of(call, self.length_ns);
+        let moment = Moment::of(call.generation, call.now_ns, self.length_ns);
         let (calls, hits) = words[..WORDS].split_at(BUCKETS);
         count(&calls[moment.place], moment, &is_current)?;
         if hit {
@@ -79,6 +79,27 @@ impl Buckets {
         }
         let hits = sum(hits, moment);
         Ok(if hits == 0 { Seen::default() } else { Seen { hits, calls: sum(calls, moment) } })
+    }
+
+    /// Count a call, without asking what the window holds then.
+    pub(in crate::breaker) fn count_call(&self, words: &[AtomicU64], generation: Generation, now_ns: u64, is_current: impl Fn() -> bool) {
+        let moment = Moment::of(generation, now_ns, self.length_ns);
+        // Late: the window is another generation's, and there is nothing to count.
+        let _ = count(&words[moment.place], moment, is_current);
+    }
+
+    /// As [`count_call`](Self::count_call), of a hit: one that is counted as a call elsewhere.
+    pub(in crate::breaker) fn count_hit(&self, words: &[AtomicU64], generation: Generation, now_ns: u64, is_current: impl Fn() -> bool) {
+        let moment = Moment::of(generation, now_ns, self.length_ns);
+        // As above.
+        let _ = count(&words[BUCKETS + moment.place], moment, is_current);
+    }
+
+    /// What the window holds: hits, and calls.
+    pub(in crate::breaker) fn seen(&self, words: &[AtomicU64], generation: Generation, now_ns: u64) -> (u64, u64) {
+        let moment = Moment::of(generation, now_ns, self.length_ns);
+        let (calls, hits) = words[..WORDS].split_at(BUCKETS);
+        (sum(hits, moment), sum(calls, moment))
     }
 }
 
@@ -144,7 +165,6 @@ fn sum(words: &[AtomicU64], moment: Moment) -> u64 {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::Generation;
     use super::*;
 
     fn fresh() -> (Buckets, Vec<AtomicU64>) {

@@ -15,7 +15,7 @@
 //! `Acquire`, every write a `Release`, and the question whether one's own generation is the current one, asked after that read,
 //! is answered from a word at least as new. It is the same bargain as that of the [leases](super::lease).
 
-mod buckets;
+pub(super) mod buckets;
 mod calls;
 mod score;
 
@@ -123,6 +123,12 @@ pub struct Meters {
     /// The least that some rule calls slow; `u64::MAX`: nobody measures how long calls take.
     slower_than_ns: u64,
     needs_time: bool,
+}
+
+impl Default for Meters {
+    fn default() -> Self {
+        Self::new(&[])
+    }
 }
 
 impl Meters {

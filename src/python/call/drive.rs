@@ -165,8 +165,10 @@ impl Call {
         unsafe {
             if (*call).timed {
                 (*call).timed = false;
-                let timeout = breaker_of(py, (*call).breaker).timeout.unwrap_or(f64::INFINITY);
-                if let Err(error) = timer::arm(py, addr_of_mut!((*call).alarm), timeout, yielded) {
+                // The limit may have been taken out of the configuration since the call began.
+                if let Some(timeout) = breaker_of(py, (*call).breaker).terms().timeout
+                    && let Err(error) = timer::arm(py, addr_of_mut!((*call).alarm), timeout, yielded)
+                {
                     ffi::Py_DECREF(yielded);
                     boundary::attached(|| operation::close_coroutine(py, (*call).target));
                     boundary::raise(py, error);

@@ -104,7 +104,7 @@ impl Call {
                 boundary::raise(py, error);
                 return None;
             }
-            let error = if is_cancellation { timeout_error(py, (*call).breaker, error) } else { error };
+            let error = if is_cancellation { timeout_error(py, call, error) } else { error };
             if Self::settle_holder(py, call).is_ok() {
                 boundary::raise(py, error);
             }
@@ -149,10 +149,13 @@ fn is_cancelled_error(py: Python<'_>, error: &PyErr) -> bool {
 }
 
 /// `CallTimeoutError`, from the cancellation that it replaces.
-fn timeout_error(py: Python<'_>, breaker: Object, cancellation: PyErr) -> PyErr {
-    // SAFETY: a call holds a breaker.
-    let breaker = unsafe { breaker_of(py, breaker) };
-    let error = match known().timeout_error.bind(py).call1((&breaker.name, breaker.timeout)) {
+///
+/// # Safety
+/// As in `send`.
+unsafe fn timeout_error(py: Python<'_>, call: *mut Call, cancellation: PyErr) -> PyErr {
+    // SAFETY: the caller's promise; a call holds a breaker.
+    let (breaker, timeout) = unsafe { (breaker_of(py, (*call).breaker), (*call).alarm.duration) };
+    let error = match known().timeout_error.bind(py).call1((&breaker.name, timeout)) {
         Ok(error) => PyErr::from_value(error),
         Err(error) => error,
     };

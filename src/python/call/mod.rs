@@ -169,7 +169,7 @@ impl Call {
             addr_of_mut!((*call).holder).write(null_mut());
             addr_of_mut!((*call).phase).write(phase);
             addr_of_mut!((*call).tracked).write(false);
-            addr_of_mut!((*call).timed).write(breaker_of(py, breaker).timeout.is_some());
+            addr_of_mut!((*call).timed).write(breaker_of(py, breaker).terms().timeout.is_some());
             addr_of_mut!((*call).admission).write(admission);
             addr_of_mut!((*call).alarm).write(Alarm::new());
             let arguments_can_form_cycle = Arguments::write(addr_of_mut!((*call).arguments), given);
@@ -213,7 +213,7 @@ impl Call {
                 (*call).admission = Admission::None;
                 let breaker = breaker_of(py, (*call).breaker);
                 // An abandoned call changes no state, so there is nothing to announce, and no Python code to run here.
-                breaker.core.settle((*call).permit, Outcome::Ignored, &breaker.clock);
+                breaker.settle((*call).permit, Outcome::Ignored);
             }
             Self::forget_target(call);
             Arguments::forget(addr_of_mut!((*call).arguments));

@@ -60,6 +60,7 @@ fn rules() -> impl Strategy<Value = Rules> {
             max_probes,
             reset_timeout_ns,
             lease_ns,
+            ramps: false,
         },
     )
 }
