@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 ATOMIC_INCREMENT: Final = sys.implementation.name == "cpython" and getattr(sys, "_is_gil_enabled", lambda: True)()
 """Whether ``self.count += 1`` loses nothing: with CPython's GIL threads switch only at calls and backward jumps."""
 
-_ALL: Final = (1 << 32) - 1
-"""What takes a level of consecutive failures to 0."""
+_ALL: Final = (1 << 42) - 1
+"""What takes any level to 0: as `switchgear.rules` has it, so that the default and the rule that says the same are one."""
 
 
 class Rules:
