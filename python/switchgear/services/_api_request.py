@@ -1,0 +1,98 @@
+"""A request, made and checked before the breaker is asked: what is wrong with it says nothing of the service."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, TypeAlias
+
+from switchgear.services._api_body import encoded
+from switchgear.services._api_client import SCHEMES
+
+Params: TypeAlias = Mapping[str, Any] | Iterable[tuple[str, Any]] | str | None
+Headers: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]] | None
+
+_METHOD: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE: Final = re.compile(rb"([!-~\x80-\xff]([ \t!-~\x80-\xff]*[!-~\x80-\xff])?)?")
+_NAME: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+def make_request(
+    client: Any,
+    library: Any,
+    method: str,
+    url: Any,
+    *,
+    body: object,
+    params: Params,
+    headers: Headers,
+    timeout: float | None,
+) -> Any:
+    """Return the client's request.
+
+    No text of what this raises holds a URL, a header's value or a body.
+
+    Args:
+        client: What will send it.
+        library: The module that the client is of.
+        method: GET, POST, ...; in any case.
+        url: Absolute, or relative to the client's base URL.
+        body: What to send: ``encoded``.
+        params: The query.
+        headers: Beside the client's own; they go before the Content-Type that the body brings.
+        timeout: The breaker's deadline.
+
+    Raises:
+        TypeError: Something is of the wrong type.
+        ValueError: The method, the URL or a header is none that could be sent.
+    """
+    _check_types(library, method, url, params, headers)
+    content, content_type = encoded(body)
+    try:
+        request = client.build_request(method, url, content=content, params=params, headers=headers)
+    except library.InvalidURL as error:
+        # What the library says of it may quote a part of it, where there is a password before the host.
+        shown = "" if "@" in str(url) else f": {error}"
+        raise ValueError(f"url is no URL that could be requested{shown}") from None
+    except UnicodeEncodeError:
+        raise ValueError("url, params or headers hold characters that cannot be sent") from None
+    except AttributeError as error:
+        # From inside the library: something that is no mapping, or no pairs.
+        raise TypeError(f"params or headers are of a wrong type: {error}") from None
+    if request.url.scheme not in SCHEMES or not request.url.host:
+        raise ValueError("url must begin with http:// or https:// and a host, or be relative to a base URL")
+    if content_type is not None:
+        request.headers.setdefault("Content-Type", content_type)
+    _check_headers(request.headers.raw)
+    _hurry_to_connect(request.extensions, timeout)
+    return request
+
+
+def _check_types(library: Any, method: object, url: object, params: object, headers: object) -> None:
+    if not isinstance(method, str):
+        raise TypeError(f"method must be a str, not {type(method).__name__}")
+    if not _METHOD.fullmatch(method) or method.upper() == "CONNECT":
+        raise ValueError(f"method must be one of HTTP's other than CONNECT, not {method[:40]!r}")
+    if not isinstance(url, str | library.URL):
+        raise TypeError(f"url must be a str, not {type(url).__name__}")
+    if not isinstance(params, str | Iterable | None) or isinstance(params, bytes | bytearray):
+        raise TypeError(f"params must be a mapping, pairs, a str or None, not {type(params).__name__}")
+    if not isinstance(headers, Iterable | None) or isinstance(headers, str | bytes | bytearray):
+        raise TypeError(f"headers must be a mapping, pairs or None, not {type(headers).__name__}")
+
+
+def _check_headers(headers: Iterable[tuple[bytes, bytes]]) -> None:
+    # The library finds this, too, when it sends the request, and says so with the value in the text.
+    for name, value in headers:
+        if not _NAME.fullmatch(name):
+            raise ValueError("headers must have names of letters, digits and -, and one has not")
+        if not _VALUE.fullmatch(value):
+            raise ValueError(
+                f"the header {name.decode('ascii')!r} must have a value without line breaks, other control characters"
+                " and spaces around it"
+            )
+
+
+def _hurry_to_connect(extensions: Any, timeout: float | None) -> None:
+    """Let the wait for a free connection of ours end before the deadline: that is no failure of the service."""
+    limits = extensions.get("timeout")
+    if timeout is not None and isinstance(limits, dict) and (limits.get("pool") or timeout) >= timeout:
+        limits["pool"] = timeout / 2

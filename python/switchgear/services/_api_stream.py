@@ -1,0 +1,57 @@
+"""A body that is read by the caller: its end, whole or broken, is what settles the permit."""
+
+from collections.abc import AsyncIterator, Callable
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from switchgear.services._api_verdict import verdict
+from switchgear.state import Outcome
+
+if TYPE_CHECKING:
+    from switchgear._compat import Permit
+    from switchgear.services._api_exchange import Exchange
+
+
+def watch(response: Any, permit: "Permit", exchange: "Exchange") -> None:
+    """Settle the permit at the end of this response's body, even where the caller swallows what broke it."""
+    response.stream = _watched(exchange.library.AsyncByteStream)(response.stream, permit, exchange.closed)
+
+
+def is_of_exchange(error: Exception, response: Any, exchange: "Exchange") -> bool:
+    """Say whether an exception in the caller's block came from the service, and not from what he does with it."""
+    try:
+        return error.request is response.request and not exchange.closed()  # type: ignore[attr-defined]  # what has none is not the library's
+    except (AttributeError, RuntimeError):
+        return False
+
+
+@lru_cache(maxsize=2)
+def _watched(base: Any) -> Any:
+    class Watched(base):  # type: ignore[misc]  # of the one library or the other
+        """The stream of a response, and the permit of its exchange."""
+
+        def __init__(self, stream: Any, permit: "Permit", closed: Callable[[], bool]) -> None:
+            self._stream = stream
+            self._permit = permit
+            self._closed = closed
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            permit = self._permit
+            try:
+                async for part in self._stream:
+                    yield part
+            except Exception as error:
+                if not permit.settled and not self._closed() and verdict(error) is Outcome.FAILURE:
+                    permit.failure(error)
+                raise
+            if not permit.settled:
+                permit.success()
+
+        async def aclose(self) -> None:
+            await self._stream.aclose()
+
+        def __getattr__(self, name: str) -> Any:
+            # What the library wants to know of its own stream, such as the time that it took.
+            return getattr(self._stream, name)
+
+    return Watched
