@@ -5,10 +5,12 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 GIGABYTE = 1 << 30
 
@@ -31,7 +33,7 @@ class ApiServer:
     sent: int = 0
     """Bytes of bodies without an end that were sent."""
 
-    def __enter__(self) -> "ApiServer":
+    def __enter__(self) -> Self:
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.over = threading.Event()
         self.connections: list[socket.socket] = []
@@ -157,7 +159,7 @@ class ApiServer:
             self.sent += 65_536
 
     def on_bomb(self, connection: socket.socket, request: Seen, rest: str) -> bool:
-        return send(connection, gzip.compress(b" " * (64 << 20)), "200", "Content-Encoding: gzip")
+        return send(connection, gzip.compress(b" " * (24 << 20)), "200", "Content-Encoding: gzip")
 
     def on_notgzip(self, connection: socket.socket, request: Seen, rest: str) -> bool:
         return send(connection, b"this is not gzip", "200", "Content-Encoding: gzip")

@@ -12,7 +12,7 @@ import pytest
 
 from helpers import counted, run
 from services.api_server import ApiServer
-from services.api_sides import ONCE, SIDES, api_of, library
+from services.api_sides import GIVEN, ONCE, SIDES, api_of, client_of, library
 from switchgear import CallTimeoutError, CircuitBreakerConfig, CircuitBreakerRegistry, State
 from switchgear.services._api_verdict import verdict
 from switchgear.services.api import (
@@ -102,12 +102,12 @@ def test_the_deadline_is_that_of_the_whole_exchange(server: ApiServer, side: str
     assert counters(Outcome.FAILURE) | {"timed_out_calls": 1} == counts
 
 
-@pytest.mark.parametrize("side", ["httpx2", "httpx"])
+@pytest.mark.parametrize("side", GIVEN)
 def test_a_timeout_of_the_clients_own_fails(server: ApiServer, side: str) -> None:
     """A client's own timeouts hold, too, and are failures as the deadline is."""
 
     async def main() -> None:
-        async with library(side).AsyncClient(timeout=0.1) as client:
+        async with client_of(side, timeout=0.1) as client:
             api = ApiCircuitBreaker("test", client=client, config=ONCE, registry=CircuitBreakerRegistry())
             with pytest.raises(library(side).ReadTimeout):
                 await api.get(f"{server.url}/hang")
@@ -162,7 +162,7 @@ def test_a_body_that_is_not_what_was_asked_for(server: ApiServer, side: str, pat
 @pytest.mark.parametrize("side", SIDES)
 @pytest.mark.parametrize("path", ["/gigabyte", "/endless", "/bomb"])
 def test_a_body_that_is_too_large(server: ApiServer, side: str, path: str) -> None:
-    """A gigabyte, a body without an end, 64 MiB in a few bytes of gzip: no more than max_body is read of it."""
+    """A gigabyte, a body without an end, 24 MiB in a few bytes of gzip: no more than max_body is read of it."""
     server.sent = 0
     error, counts, _ = run(get(server, side, path))
     assert (BodyTooLargeError, 1 << 20) == (type(error), error.max_body)
@@ -196,14 +196,13 @@ def test_redirects_that_lead_nowhere(server: ApiServer, side: str, path: str, na
     assert (21 if path == "/loop" else 1) == len(server.seen) - before
 
 
-@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("side", GIVEN)
 def test_a_pool_of_our_own_that_is_full(server: ApiServer, side: str) -> None:
     """Whoever waits for a connection of our own is told so before the deadline, and it is neutral."""
 
     async def main() -> None:
-        client_of = httpx.AsyncClient if side == "httpx" else httpx2.AsyncClient
         limits = library(side).Limits(max_connections=1)
-        async with client_of(limits=limits, timeout=None) as client:
+        async with client_of(side, limits=limits, timeout=None) as client:
             config = CircuitBreakerConfig(failure_threshold=2, timeout=0.6)
             api = ApiCircuitBreaker("test", client=client, config=config, registry=CircuitBreakerRegistry())
             ends = await asyncio.gather(*[api.get(f"{server.url}/hang") for _ in range(3)], return_exceptions=True)

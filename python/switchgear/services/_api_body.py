@@ -43,7 +43,7 @@ def encoded(body: object) -> tuple[bytes | None, str | None]:
 def _plain(value: Any) -> Any:
     if _is_model(type(value)) and hasattr(value, "model_dump"):
         return value.model_dump(mode="json")
-    raise NotImplementedError
+    raise TypeError(f"there is no JSON for a {type(value).__qualname__}, which is in the body")
 
 
 def decoder(kind: Any) -> Decode:

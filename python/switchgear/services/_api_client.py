@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import AsyncGenerator
+from functools import lru_cache
 from typing import Any, Final
 
 from switchgear import _trio
@@ -72,7 +73,8 @@ class OwnClients:
                 # It ended without asyncio.run, and nobody can close what it left.
                 self._held.pop(other, None)
         # The deadline is the breaker's, so the client has none.
-        client = self.library.AsyncClient(timeout=None, follow_redirects=True, **self._options)
+        verify = _certificates(self.library)
+        client = self.library.AsyncClient(timeout=None, follow_redirects=True, verify=verify, **self._options)
         keeper = _keep(client, self._held, loop)
         # Its first step suspends nowhere: the loop knows of it at once, and no other task comes between.
         try:
@@ -90,6 +92,12 @@ class OwnClients:
         held.clear()
         if mine is not None:
             await mine.aclose()
+
+
+@lru_cache(maxsize=1)
+def _certificates(library: Any) -> Any:
+    """Read the certificates once: it takes tens of milliseconds, in which the event loop stands still."""
+    return library.create_ssl_context()
 
 
 async def _keep(

@@ -12,6 +12,8 @@ Headers: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]] | None
 
 _METHOD: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE: Final = re.compile(rb"([!-~\x80-\xff]([ \t!-~\x80-\xff]*[!-~\x80-\xff])?)?")
+_SCHEME: Final = re.compile(r"[^/?#]*:")
+_HOST: Final = re.compile(rb"[0-9A-Za-z._~-]+|[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*(%.+)?")
 _NAME: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -47,7 +49,9 @@ def make_request(
     _check_types(library, method, url, params, headers)
     content, content_type = encoded(body)
     try:
-        request = client.build_request(method, url, content=content, params=params, headers=headers)
+        address = library.URL(url)
+        _check_address(str(url), address, client.base_url)
+        request = client.build_request(method, address, content=content, params=params, headers=headers)
     except library.InvalidURL as error:
         # What the library says of it may quote a part of it, where there is a password before the host.
         shown = "" if "@" in str(url) else f": {error}"
@@ -57,8 +61,6 @@ def make_request(
     except AttributeError as error:
         # From inside the library: something that is no mapping, or no pairs.
         raise TypeError(f"params or headers are of a wrong type: {error}") from None
-    if request.url.scheme not in SCHEMES or not request.url.host:
-        raise ValueError("url must begin with http:// or https:// and a host, or be relative to a base URL")
     if content_type is not None:
         request.headers.setdefault("Content-Type", content_type)
     _check_headers(request.headers.raw)
@@ -70,13 +72,26 @@ def _check_types(library: Any, method: object, url: object, params: object, head
     if not isinstance(method, str):
         raise TypeError(f"method must be a str, not {type(method).__name__}")
     if not _METHOD.fullmatch(method) or method.upper() == "CONNECT":
-        raise ValueError(f"method must be one of HTTP's other than CONNECT, not {method[:40]!r}")
+        raise ValueError("method must be one of HTTP's, letters, other than CONNECT")
     if not isinstance(url, str | library.URL):
         raise TypeError(f"url must be a str, not {type(url).__name__}")
     if not isinstance(params, str | Iterable | None) or isinstance(params, bytes | bytearray):
         raise TypeError(f"params must be a mapping, pairs, a str or None, not {type(params).__name__}")
     if not isinstance(headers, Iterable | None) or isinstance(headers, str | bytes | bytearray):
         raise TypeError(f"headers must be a mapping, pairs or None, not {type(headers).__name__}")
+
+
+def _check_address(text: str, url: Any, base_url: Any) -> None:
+    if not url.scheme and not url.host:
+        # No relative URL has a colon in its first part (RFC 3986, section 4.2): it would be a scheme, or a port.
+        if _SCHEME.match(text):
+            raise ValueError("url must begin with http:// or https://, or with a / where it is relative to a base URL")
+        url = base_url
+    # One with a scheme and no host would be taken for relative, and sent elsewhere than it says.
+    if url.scheme not in SCHEMES or not url.host:
+        raise ValueError("url must begin with http:// or https:// and a host, or be relative to a base URL")
+    if not 0 < (url.port or 80) < 65_536 or not _HOST.fullmatch(url.raw_host):
+        raise ValueError("url must have a host that is a name or an address, and a port from 1 to 65,535")
 
 
 def _check_headers(headers: Iterable[tuple[bytes, bytes]]) -> None:
