@@ -67,6 +67,9 @@ class ApiServer:
         with connection, suppress(OSError), connection.makefile("rb") as stream:
             while (request := _request(stream)) is not None:
                 self.seen.append(request)
+                if request.method == "CONNECT":
+                    send(connection, b"", "407")
+                    return
                 name, _, rest = request.path.partition("?")[0].strip("/").partition("/")
                 answer: Callable[..., bool | None] = getattr(self, f"on_{name}")
                 if not answer(connection, request, rest):

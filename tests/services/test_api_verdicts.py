@@ -88,6 +88,28 @@ def test_a_port_that_nobody_listens_on_fails(server: ApiServer, side: str) -> No
 
 
 @pytest.mark.parametrize("side", SIDES)
+def test_a_server_without_tls_fails(server: ApiServer, side: str) -> None:
+    """A connection that does not come about because of TLS is a failure."""
+    error, counts, _ = run(get(server, side, server.url.replace("http:", "https:")))
+    assert library(side).ConnectError is type(error)
+    assert counters(Outcome.FAILURE) == counts
+
+
+@pytest.mark.parametrize("side", GIVEN)
+def test_a_proxy_that_refuses_fails(server: ApiServer, side: str) -> None:
+    """What lies between us and the service is a part of it."""
+
+    async def main() -> None:
+        async with client_of(side, proxy=server.url) as client:
+            api = ApiCircuitBreaker("test", client=client, config=ONCE, registry=CircuitBreakerRegistry())
+            with pytest.raises(library(side).ProxyError):
+                await api.get("https://name.invalid/")
+            assert counters(Outcome.FAILURE) == counted(api.breaker)
+
+    run(main())
+
+
+@pytest.mark.parametrize("side", SIDES)
 @pytest.mark.parametrize("path", ["/hang", "/stuck", "/stuck/404", "/stuck/500", "/slow", "/endless/302"])
 def test_the_deadline_is_that_of_the_whole_exchange(server: ApiServer, side: str, path: str) -> None:
     """No answer, half a body, a byte at a time: it ends at the breaker's deadline, and is a failure.

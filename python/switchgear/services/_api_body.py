@@ -7,8 +7,8 @@ from typing import Any, Final, TypeAlias
 
 from switchgear._extras import need
 
-Decode: TypeAlias = Callable[[bytes, str | None], Any]
-"""Takes a body and the charset that its Content-Type names, if any."""
+Decode: TypeAlias = Callable[[bytes, Any], Any]
+"""Takes a body and the response that it is of: its charset takes long to find, and text alone needs it."""
 
 _PURPOSE: Final = "ApiCircuitBreaker"
 _BOM: Final = b"\xef\xbb\xbf"
@@ -62,7 +62,7 @@ def decoder(kind: Any) -> Decode:
 @lru_cache(maxsize=256)
 def _decoder(kind: Any) -> Decode:
     if kind is bytes:
-        return lambda body, charset: body
+        return lambda body, response: body
     if kind is str:
         return _text
     if _has_model(kind):
@@ -70,9 +70,9 @@ def _decoder(kind: Any) -> Decode:
     return _of_msgspec(Any if kind is None else kind)
 
 
-def _text(body: bytes, charset: str | None) -> str:
+def _text(body: bytes, response: Any) -> str:
     try:
-        return body.decode(charset or "utf-8")
+        return body.decode(response.charset_encoding or "utf-8")
     except LookupError:
         return body.decode()
 
@@ -86,7 +86,7 @@ def _of_msgspec(kind: Any) -> Decode:
         raise TypeError(f"type must be one that JSON can be decoded into, not {kind!r}: {error}") from error
     if foreign is not None:
         raise TypeError(f"type must be one that JSON can be decoded into, and {foreign!r} is none")
-    return lambda body, charset: read(_json(body))
+    return lambda body, response: read(_json(body))
 
 
 def _of_pydantic(kind: Any) -> Decode:
@@ -95,7 +95,7 @@ def _of_pydantic(kind: Any) -> Decode:
         read = library.TypeAdapter(kind).validate_json
     except Exception as error:
         raise TypeError(f"type must be one that pydantic can decode JSON into, not {kind!r}: {error}") from error
-    return lambda body, charset: read(_json(body))
+    return lambda body, response: read(_json(body))
 
 
 def _json(body: bytes) -> bytes:

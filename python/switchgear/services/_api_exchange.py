@@ -49,7 +49,7 @@ class Exchange:
             self._unless_closed(error)
             raise
         try:
-            return decode(body, response.charset_encoding)
+            return decode(body, response)
         except Exception as error:
             why = reason(error)
             if why is None:

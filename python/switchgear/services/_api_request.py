@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from typing import Any, Final, TypeAlias
 
 from switchgear.services._api_body import encoded
@@ -11,10 +12,13 @@ Params: TypeAlias = Mapping[str, Any] | Iterable[tuple[str, Any]] | str | None
 Headers: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]] | None
 
 _METHOD: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_VALUE: Final = re.compile(rb"([!-~\x80-\xff]([ \t!-~\x80-\xff]*[!-~\x80-\xff])?)?")
+_VALUE: Final = re.compile(rb"(?:[!-~\x80-\xff](?:[ \t!-~\x80-\xff]*[!-~\x80-\xff])?)?")
 _SCHEME: Final = re.compile(r"[^/?#]*:")
 _HOST: Final = re.compile(rb"[0-9A-Za-z._~-]+|[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*(%.+)?")
 _NAME: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_LINES: Final = re.compile(
+    rb"(?:%(name)b\n%(value)b\n)*%(name)b\n%(value)b" % {b"name": _NAME.pattern, b"value": _VALUE.pattern}
+)
 
 
 def make_request(
@@ -73,29 +77,34 @@ def _check_types(library: Any, method: object, url: object, params: object, head
         raise TypeError(f"method must be a str, not {type(method).__name__}")
     if not _METHOD.fullmatch(method) or method.upper() == "CONNECT":
         raise ValueError("method must be one of HTTP's, letters, other than CONNECT")
-    if not isinstance(url, str | library.URL):
+    if not isinstance(url, (str, library.URL)):
         raise TypeError(f"url must be a str, not {type(url).__name__}")
-    if not isinstance(params, str | Iterable | None) or isinstance(params, bytes | bytearray):
+    if params is not None and (not isinstance(params, Iterable) or isinstance(params, (bytes, bytearray))):
         raise TypeError(f"params must be a mapping, pairs, a str or None, not {type(params).__name__}")
-    if not isinstance(headers, Iterable | None) or isinstance(headers, str | bytes | bytearray):
+    if headers is not None and (not isinstance(headers, Iterable) or isinstance(headers, (str, bytes, bytearray))):
         raise TypeError(f"headers must be a mapping, pairs or None, not {type(headers).__name__}")
 
 
 def _check_address(text: str, url: Any, base_url: Any) -> None:
-    if not url.scheme and not url.host:
+    if not url.scheme and not url.raw_host:
         # No relative URL has a colon in its first part (RFC 3986, section 4.2): it would be a scheme, or a port.
         if _SCHEME.match(text):
             raise ValueError("url must begin with http:// or https://, or with a / where it is relative to a base URL")
         url = base_url
     # One with a scheme and no host would be taken for relative, and sent elsewhere than it says.
-    if url.scheme not in SCHEMES or not url.host:
+    host = url.raw_host
+    if url.scheme not in SCHEMES or not host:
         raise ValueError("url must begin with http:// or https:// and a host, or be relative to a base URL")
-    if not 0 < (url.port or 80) < 65_536 or not _HOST.fullmatch(url.raw_host):
+    if not 0 < (url.port or 80) < 65_536 or not _HOST.fullmatch(host):
         raise ValueError("url must have a host that is a name or an address, and a port from 1 to 65,535")
 
 
-def _check_headers(headers: Iterable[tuple[bytes, bytes]]) -> None:
-    # The library finds this, too, when it sends the request, and says so with the value in the text.
+def _check_headers(headers: list[tuple[bytes, bytes]]) -> None:
+    # The library finds this, too, when it sends the request, and says so with the value in the text. All at once here,
+    # with a separator that is in no name and in no value, as its number tells.
+    lines = b"\n".join(chain.from_iterable(headers))
+    if _LINES.fullmatch(lines) and lines.count(b"\n") == 2 * len(headers) - 1:
+        return
     for name, value in headers:
         if not _NAME.fullmatch(name):
             raise ValueError("headers must have names of letters, digits and -, and one has not")
