@@ -3,9 +3,9 @@
     python benches/services_api.py
 
 Once to a real server in a process of its own: the budget is of this call. And once through a transport that answers
-from memory: without the connection, which is most of a call, what is added is not lost in it. The clock is this thread's
-processor time (``measure``), which leaves out the wait for the server. The floor does what a careful caller does himself:
-get, check the status, decode.
+from memory: without the connection, which is most of a call, what is added is not lost in it. The clock is this
+thread's processor time (``measure``), which leaves out the wait for the server. The floor does what a careful caller
+does himself: get, check the status, decode.
 """
 
 import asyncio

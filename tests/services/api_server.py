@@ -185,12 +185,13 @@ def send(connection: socket.socket, body: bytes, status: str = "200", *headers: 
 
 
 def _request(stream: Any) -> Seen | None:
-    line = stream.readline().decode()
-    if not line:
+    line = stream.readline().decode("latin-1").split()
+    if len(line) != 3:
+        # The end, or no HTTP: the first message of TLS.
         return None
-    method, path, _ = line.split()
+    method, path, _ = line
     headers = {}
-    while (line := stream.readline().decode().strip()) != "":
-        name, _, value = line.partition(":")
+    while (header := stream.readline().decode().strip()) != "":
+        name, _, value = header.partition(":")
         headers[name.lower()] = value.strip()
     return Seen(method, path, headers, stream.read(int(headers.get("content-length", 0))))
