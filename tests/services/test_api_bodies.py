@@ -69,7 +69,6 @@ def raw(body: bytes) -> str:
     return f"/raw/{body.hex()}"
 
 
-@pytest.mark.parametrize("side", SIDES)
 @pytest.mark.parametrize(
     ("path", "kind", "expected"),
     [
@@ -102,9 +101,9 @@ def raw(body: bytes) -> str:
     ],
     ids=repr,
 )
-def test_types(server: ApiServer, side: str, path: str, kind: Any, expected: Any) -> None:
+def test_types(server: ApiServer, path: str, kind: Any, expected: Any) -> None:
     """Models come from pydantic, the rest from msgspec; no body is null; bytes and str are the body as it is."""
-    value = run(end_of(server, "GET", path, type=kind, side=side))
+    value = run(end_of(server, "GET", path, type=kind))
     assert expected == value
     assert type(expected) is type(value)
 

@@ -164,9 +164,11 @@ def test_a_hundred_tasks(server: ApiServer, side: str) -> None:
     run(main())
 
 
-@pytest.mark.parametrize("side", GIVEN)
-def test_cancelled_calls_give_their_connections_back(server: ApiServer, side: str) -> None:
-    """A hundred calls cancelled at any moment leave a pool of two connections as usable as it was."""
+def test_cancelled_calls_give_their_connections_back(server: ApiServer) -> None:
+    """A hundred calls cancelled at any moment leave a pool of two connections as usable as it was.
+
+    Of httpx2, that is: the frozen httpx loses a connection at some of these moments, with and without us.
+    """
     chance = random.Random(7)
 
     async def one(api: ApiCircuitBreaker, path: str) -> None:
@@ -177,8 +179,8 @@ def test_cancelled_calls_give_their_connections_back(server: ApiServer, side: st
                 await response.aread()
 
     async def main() -> None:
-        limits = library(side).Limits(max_connections=2)
-        async with client_of(side, base_url=server.url, limits=limits) as client:
+        limits = library("httpx2").Limits(max_connections=2)
+        async with client_of("httpx2", base_url=server.url, limits=limits) as client:
             api = ApiCircuitBreaker("test", client=client, registry=CircuitBreakerRegistry())
             for _ in range(10):
                 tasks = [asyncio.create_task(one(api, chance.choice(("/ok", "/slow", "/pieces")))) for _ in range(10)]
@@ -190,6 +192,27 @@ def test_cancelled_calls_give_their_connections_back(server: ApiServer, side: st
             metrics = api.get_metrics()
             assert 0 == metrics.failed_calls
             assert 104 == metrics.total_calls == metrics.successful_calls + metrics.ignored_calls
+
+    run(main())
+
+
+@pytest.mark.parametrize("path", ["/ok", "/pieces", f"/moved/{b'/ok'.hex()}"])
+def test_cancellation_at_each_step(server: ApiServer, path: str) -> None:
+    """Wherever a call is cancelled, the one connection of the pool is free for the next, and nothing is a failure."""
+
+    async def main() -> None:
+        limits = library("httpx2").Limits(max_connections=1)
+        async with client_of("httpx2", base_url=server.url, limits=limits, follow_redirects=True) as client:
+            api = ApiCircuitBreaker("test", client=client, registry=CircuitBreakerRegistry())
+            for steps in range(1, 25):
+                task = asyncio.create_task(api.get(path, type=bytes))
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+                assert PRICE == await api.get("/ok")
+            assert 0 == api.get_metrics().failed_calls
+            assert 48 == api.get_metrics().total_calls
 
     run(main())
 

@@ -139,7 +139,7 @@ def test_a_timeout_of_the_clients_own_fails(server: ApiServer, side: str) -> Non
 
 
 @pytest.mark.parametrize("side", SIDES)
-@pytest.mark.parametrize("status", [429, 500, 502, 503, 599, 600, 999])
+@pytest.mark.parametrize("status", [429, 500, 503, 600])
 def test_a_status_that_is_a_failure(server: ApiServer, side: str, status: int) -> None:
     """5xx and 429 reach the caller as ApiStatusError, and are failures."""
     error, counts, _ = run(get(server, side, f"/status/{status}"))
@@ -148,7 +148,7 @@ def test_a_status_that_is_a_failure(server: ApiServer, side: str, status: int) -
 
 
 @pytest.mark.parametrize("side", SIDES)
-@pytest.mark.parametrize("status", [300, 304, 400, 401, 403, 404, 409, 418, 422, 451])
+@pytest.mark.parametrize("status", [304, 400, 404, 422])
 def test_a_status_that_is_an_answer(server: ApiServer, side: str, status: int) -> None:
     """Every other status but 2xx reaches the caller as ApiStatusError, too: and the service has answered."""
     error, counts, _ = run(get(server, side, f"/status/{status}"))
