@@ -60,8 +60,8 @@ def server() -> Iterator[ApiServer]:
         yield server
 
 
-async def end_of(server: ApiServer, method: str, path: str, *args: Any, side: str = "own", **options: Any) -> Any:
-    async with api_of(server, side) as api:
+async def end_of(server: ApiServer, method: str, path: str, *args: Any, **options: Any) -> Any:
+    async with api_of(server) as api:
         return await api.request(method, path, *args, **options)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from helpers import counted, run
 from services.api_server import ApiServer
-from services.api_sides import GIVEN, ONCE, SIDES, api_of, client_of
+from services.api_sides import GIVEN, ONCE, api_of, client_of
 from switchgear import CircuitBreakerConfig, CircuitBreakerRegistry, CircuitOpenError
 from switchgear.services.api import (
     ApiCircuitBreaker,
