@@ -1,0 +1,197 @@
+"""Sandboxes of E2B, by its own SDK: a virtual machine in its cloud for each."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Coroutine, Mapping
+from typing import Any, ClassVar, Final
+
+from switchgear._extras import need
+from switchgear.services._execution import ExecutionError, ExecutionResult, Output
+
+logger: Final = logging.getLogger("switchgear")
+
+# E2B's own "base" has no interpreter in it; None is the SDK's word for the template that has.
+_TEMPLATES: Final[dict[str, str | None]] = {"base": None}
+# How long a creation whose caller has gone is awaited, past the deadline: it is killed if it arrives within that time.
+_LATE: Final = 300.0
+# What is over the limit of output is dropped as it arrives, but the SDK keeps it: so there is an end to that.
+_FLOOD: Final = 10
+
+
+class E2BSandbox:
+    """One sandbox of E2B."""
+
+    __slots__ = ("id", "remote")
+
+    def __init__(self, remote: Any) -> None:
+        self.id: str = remote.sandbox_id
+        self.remote = remote
+
+
+class _FloodedError(Exception):
+    """The code writes without end; raised in the SDK's stream, and caught outside of it."""
+
+
+class E2BBackend:
+    """Make sandboxes of E2B, run code in them and kill them.
+
+    Args:
+        api_key: E2B's; default ``E2B_API_KEY``.
+        options: More arguments for the SDK: ``domain``, ``proxy``, ``api_url``, ``sandbox_url`` ...
+        lifetime: Seconds after which E2B itself kills a sandbox.
+        deadline: Seconds that the breaker gives a call, or None.
+        time_limit: Seconds that one execution may take.
+        max_output: Characters kept of each text of a result.
+
+    Raises:
+        ImportError: The SDK is not installed.
+        ValueError: There is no API key, or one that no header can hold.
+    """
+
+    name: ClassVar[str] = "e2b"
+    isolation: ClassVar[str] = (
+        "e2b: a virtual machine for each sandbox in E2B's cloud, with a file system and processes of its own. Nothing"
+        " of this process or this machine is in reach. Not confined: the code has the internet, unless"
+        " e2b_options={'allow_internet_access': False} is given; it may use the whole machine's memory and time, and"
+        " what it is sent is E2B's to see. The template bounds memory and processors, and E2B kills the machine at the"
+        " end of its lifetime."
+    )
+
+    def __init__(
+        self,
+        *,
+        api_key: str | None,
+        options: Mapping[str, Any] | None,
+        lifetime: int,
+        deadline: float | None,
+        time_limit: float,
+        max_output: int,
+    ) -> None:
+        sdk: Any = need("e2b_code_interpreter", "e2b", "E2BSandboxCircuitBreaker with backend='e2b'")
+        self._sandboxes: Any = sdk.AsyncSandbox
+        self._timeout_error: type[Exception] = sdk.TimeoutException
+        self._key = _checked_key(api_key or os.environ.get("E2B_API_KEY"))
+        wait = _LATE if deadline is None else deadline + _LATE
+        # The breaker's deadline rules: no retries, and no time-outs of the SDK's that are shorter.
+        self._create_options = {**(options or {}), "api_key": self._key, "retries": 0, "request_timeout": wait}
+        self._lifetime = lifetime
+        self._deadline = deadline
+        self._time_limit = time_limit
+        self._max_output = max_output
+        self._late: set[asyncio.Task[None]] = set()
+
+    def check_template(self, template: str) -> None:
+        """Take any: E2B knows which there are."""
+
+    async def create(self, template: str) -> E2BSandbox:
+        """Make a sandbox. One whose caller has gone, by a deadline or cancellation, is killed when it arrives."""
+        making = asyncio.ensure_future(self._make(template))
+        try:
+            # Not shield: since 3.14 it reports what a creation raises that nobody waits for any more.
+            await asyncio.wait((making,))
+        except asyncio.CancelledError:
+            self._spawn(self._kill_late(making))
+            raise
+        return making.result()
+
+    async def execute(self, sandbox: E2BSandbox, code: str) -> ExecutionResult:
+        """Run code in a sandbox, in its one kernel."""
+        out = Output(self._max_output)
+        try:
+            execution = await sandbox.remote.run_code(
+                code,
+                on_stdout=lambda message: self._take(out, "stdout", message.line),
+                on_stderr=lambda message: self._take(out, "stderr", message.line),
+                timeout=self._time_limit,
+                request_timeout=self._time_limit,
+            )
+        except _FloodedError:
+            kept = f"{out.seen:,} characters of output; the code was left to itself"
+            return out.result(None, ExecutionError("OutputLimitError", kept, ""))
+        except Exception as error:
+            if await self._is_the_codes_fault(sandbox, error):
+                value = f"the time limit of {self._time_limit:g} s is over"
+                return out.result(None, ExecutionError("TimeoutError", value, ""))
+            self._without_key(error)
+            raise
+        raised = execution.error
+        return out.result(
+            execution.text,
+            None if raised is None else ExecutionError(str(raised.name), str(raised.value), _text(raised.traceback)),
+        )
+
+    async def stop(self, sandbox: E2BSandbox) -> None:
+        """Kill a sandbox; one that is gone already is no error."""
+        try:
+            await sandbox.remote.kill(request_timeout=self._deadline)
+        except Exception as error:
+            self._without_key(error)
+            raise
+
+    async def aclose(self) -> None:
+        """Wait for what arrives late, as long as the breaker gives a call, and kill it."""
+        if self._late:
+            _, pending = await asyncio.wait(self._late, timeout=self._deadline)
+            if pending:
+                logger.warning("%d e2b sandboxes that were being made are left to their lifetime", len(pending))
+
+    async def _make(self, template: str) -> E2BSandbox:
+        try:
+            remote = await self._sandboxes.create(
+                template=_TEMPLATES.get(template, template), timeout=self._lifetime, **self._create_options
+            )
+        except Exception as error:
+            self._without_key(error)
+            raise
+        return E2BSandbox(remote)
+
+    async def _kill_late(self, making: "asyncio.Task[E2BSandbox]") -> None:
+        try:
+            sandbox = await making
+        except Exception:
+            # Nothing was made, and who asked for it has heard of that in another way.
+            return
+        try:
+            await self.stop(sandbox)
+        except Exception as error:
+            logger.warning("e2b sandbox %s arrived late and is left to its lifetime: %s", sandbox.id, error)
+
+    async def _is_the_codes_fault(self, sandbox: E2BSandbox, error: Exception) -> bool:
+        """Tell a loop in the code from a service that hangs: the machine still answers."""
+        if not isinstance(error, self._timeout_error) or not str(error).startswith("Execution timed out"):
+            return False
+        try:
+            return bool(await sandbox.remote.is_running(request_timeout=self._deadline))
+        except Exception:
+            return False
+
+    def _take(self, out: Output, stream: str, text: str) -> None:
+        out.write(stream, text)
+        if out.seen > _FLOOD * self._max_output:
+            raise _FloodedError
+
+    def _without_key(self, error: Exception) -> None:
+        """Take the key out of an exception's text, where the server has repeated it; the object stays the same."""
+        if any(isinstance(arg, str) and self._key in arg for arg in error.args):
+            error.args = tuple(arg.replace(self._key, "***") if isinstance(arg, str) else arg for arg in error.args)
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(coroutine)
+        self._late.add(task)
+        task.add_done_callback(self._late.discard)
+
+
+def _checked_key(key: object) -> str:
+    # None of these may show the key: what a header cannot hold, httpx would write into its exception.
+    if key is None or key == "":
+        raise ValueError("backend='e2b' needs an API key: api_key= or the environment variable E2B_API_KEY")
+    if not isinstance(key, str):
+        raise TypeError(f"api_key must be a str or None, not {type(key).__name__}")
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise ValueError("the E2B API key holds characters that no key has")
+    return key
+
+
+def _text(traceback: object) -> str:
+    return "\n".join(map(str, traceback)) if isinstance(traceback, list) else str(traceback or "")

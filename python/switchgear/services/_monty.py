@@ -1,0 +1,209 @@
+"""Sandboxes of pydantic-monty: a Python interpreter without a way out, one child process for each sandbox."""
+
+import asyncio
+import itertools
+from contextlib import suppress
+from typing import Any, ClassVar, Final
+
+from switchgear._extras import need
+from switchgear.services._execution import (
+    ExecutionError,
+    ExecutionResult,
+    Output,
+    SandboxStoppedError,
+    UnknownSandboxError,
+)
+from switchgear.services._shown import shown
+
+# How long past the time limit, as a share of it: monty kills a worker that does not come back to its interpreter ...
+_GRACE: Final = 0.25
+# ... and we one that does, but waits more than it works: sleeping is not execution time to monty.
+_WALL: Final = 1.5
+
+
+class MontySandbox:
+    """One sandbox: a session with a worker process of its own, while it has one."""
+
+    __slots__ = ("id", "running", "session", "stopped")
+
+    def __init__(self, identity: str, session: Any) -> None:
+        self.id = identity
+        self.session = session
+        """None while code runs, and after its end where that cost the session its worker or its sanity."""
+        self.running: asyncio.Task[Any] | None = None
+        self.stopped = False
+
+
+class MontyBackend:
+    """Make sandboxes of pydantic-monty, run code in them and stop them.
+
+    Args:
+        time_limit: Seconds that one execution may take; it may sleep for half as long again.
+        memory_limit: Bytes that one sandbox may hold.
+        max_output: Characters kept of each text of a result.
+        max_sandboxes: Worker processes at most.
+
+    Raises:
+        ImportError: pydantic-monty is not installed.
+    """
+
+    name: ClassVar[str] = "monty"
+
+    def __init__(self, *, time_limit: float, memory_limit: int, max_output: int, max_sandboxes: int) -> None:
+        self._monty: Any = need("pydantic_monty", "sandbox", "E2BSandboxCircuitBreaker with backend='monty'")
+        self._time_limit = time_limit
+        self._limits = {
+            "max_feed_duration_secs": time_limit,
+            "max_memory": memory_limit,
+            # Every denied open() is a suspension, and the number is never reset: the wall clock bounds them.
+            "max_suspensions": 2**31 - 1,
+        }
+        self._max_output = max_output
+        # A stopped sandbox's worker may end a moment after the place is given to another.
+        self._max_processes = 2 * max_sandboxes
+        self._pool: Any = None
+        self._ids = itertools.count(1)
+        self._ending: set[asyncio.Task[None]] = set()
+
+    @property
+    def isolation(self) -> str:
+        """What is confined, and what is not."""
+        return (
+            "monty: an interpreter of a subset of Python, written in Rust, in a child process for each sandbox."
+            " The code has no files, no network, no processes, no environment variables, no C extensions and no"
+            f" third-party packages; it has a clock and random numbers. It is held to {self._time_limit:g} s an"
+            f" execution and {self._limits['max_memory']:,} bytes of memory. A crash of the interpreter ends the child,"
+            " not this process. Not confined by the operating system: the child has this user's rights, so that a hole"
+            " in the interpreter itself would have them, too."
+        )
+
+    def check_template(self, template: str) -> None:
+        """Refuse a template: monty has one kind of sandbox.
+
+        Raises:
+            ValueError: It is not ``"base"``.
+        """
+        if template != "base":
+            raise ValueError(f"the monty backend has no templates but 'base', not {template!r}")
+
+    async def create(self, template: str) -> MontySandbox:
+        """Make a sandbox. A creation that is cancelled leaves no process."""
+        if self._pool is None:
+            pool = self._monty.AsyncMonty(
+                min_processes=0,
+                max_processes=self._max_processes,
+                max_checkouts_per_worker=1,
+                feed_duration_limit_grace=_GRACE * self._time_limit,
+            )
+            await pool.__aenter__()
+            if self._pool is None:
+                self._pool = pool
+            else:
+                # Two first creations at once; it has no worker yet.
+                await pool.__aexit__(None, None, None)
+        return MontySandbox(f"monty-{next(self._ids)}", await self._session())
+
+    async def execute(self, sandbox: MontySandbox, code: str) -> ExecutionResult:
+        """Run code in a sandbox, in a new session where an earlier execution has cost it the one that it had."""
+        sandbox.running = running = asyncio.ensure_future(self._run(sandbox, code))
+        try:
+            return await running
+        except asyncio.CancelledError:
+            if sandbox.stopped and not _cancelled_from_outside():
+                raise SandboxStoppedError(f"sandbox {sandbox.id!r} was stopped while code ran in it") from None
+            raise
+        finally:
+            sandbox.running = None
+
+    async def stop(self, sandbox: MontySandbox) -> None:
+        """End a sandbox at once, also while code runs in it."""
+        sandbox.stopped = True
+        if sandbox.running is not None:
+            sandbox.running.cancel()
+        session, sandbox.session = sandbox.session, None
+        if session is not None:
+            await session.__aexit__(None, None, None)
+
+    async def aclose(self) -> None:
+        """End the pool; its sandboxes have been stopped before."""
+        while self._ending:
+            await asyncio.wait(self._ending)
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            await pool.__aexit__(None, None, None)
+
+    async def _session(self) -> Any:
+        pool = self._pool
+        if pool is None:
+            raise UnknownSandboxError("the service was closed")
+        session = pool.checkout(limits=self._limits, os_policy={"sleep_system_max": float("inf")})
+        try:
+            await session.__aenter__()
+        except BaseException:
+            self._discard(session)
+            raise
+        return session
+
+    async def _run(self, sandbox: MontySandbox, code: str) -> ExecutionResult:
+        # Whatever ends this before its end leaves the sandbox without a session, and the session without a process.
+        session, sandbox.session = sandbox.session, None
+        restarted = session is None
+        if restarted:
+            session = await self._session()
+        try:
+            result, sound = await self._feed(session, code, restarted=restarted)
+        except BaseException:
+            self._discard(session)
+            raise
+        if sound and not sandbox.stopped:
+            sandbox.session = session
+        else:
+            self._discard(session)
+        return result
+
+    async def _feed(self, session: Any, code: str, *, restarted: bool) -> tuple[ExecutionResult, bool]:
+        """Return the result, and whether the session may be used again."""
+        out = Output(self._max_output)
+        text: str | None = None
+        error: ExecutionError | None = None
+        overrun = False
+        try:
+            async with asyncio.timeout(_WALL * self._time_limit):
+                value = await session.feed_run(code, print_callback=out.write)
+            text = None if value is None else shown(value, self._max_output)
+        except TimeoutError:
+            overrun = True
+        except self._monty.MontyCrashedError as crash:
+            # Killed by monty's watchdog: the code was in an operation that the interpreter cannot leave, like 3**10**8.
+            overrun = crash.timed_out
+            if not overrun:
+                raise
+        except self._monty.MontyError as raised:
+            error = _described(raised)
+            # Where the interpreter stopped in the midst of something, monty answers for its heap no more.
+            overrun = error.name == "TimeoutError" and error.value.startswith("feed time limit exceeded")
+        if overrun:
+            error = ExecutionError("TimeoutError", f"the time limit of {self._time_limit:g} s is over", "")
+        sound = not overrun and session.worker_pid is not None
+        return out.result(text, error, restarted=restarted), sound
+
+    def _discard(self, session: Any) -> None:
+        task = asyncio.ensure_future(_end(session))
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+
+async def _end(session: Any) -> None:
+    # Of a session whose worker is gone there is nothing to end.
+    with suppress(Exception):
+        await session.__aexit__(None, None, None)
+
+
+def _cancelled_from_outside() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _described(error: Any) -> ExecutionError:
+    name, _, value = error.display(format="type-msg").partition(": ")
+    return ExecutionError(name, value, error.display())

@@ -1,0 +1,112 @@
+"""The checks of what a sandbox service is made with."""
+
+import importlib.util
+import math
+import os
+from collections.abc import Mapping
+from typing import Any, Final
+
+_E2B_OPTIONS: Final = (
+    "domain",
+    "api_url",
+    "sandbox_url",
+    "proxy",
+    "http_version",
+    "metadata",
+    "envs",
+    "allow_internet_access",
+    "network",
+)
+_LONGEST_CODE: Final = 1_000_000
+_TIME_LIMIT_WITHOUT_DEADLINE: Final = 30.0
+
+
+def count(field: str, value: object, least: int, most: int) -> int:
+    """Return an int of a range.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    if type(value) is int and least <= value <= most:
+        return value
+    raise ValueError(f"{field} must be an int from {least:,} to {most:,}, not {value!r}")
+
+
+def seconds(field: str, value: object, deadline: float | None) -> float:
+    """Return a time limit that leaves the deadline as much again; half of it where none is given.
+
+    Raises:
+        ValueError: It is no number of seconds, or too many.
+    """
+    most = math.inf if deadline is None else deadline / 2
+    if value is None:
+        return min(most, _TIME_LIMIT_WITHOUT_DEADLINE) if deadline is None else most
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= most and value < math.inf:
+        return float(value)
+    half = "" if deadline is None else f" and at most half of the breaker's timeout of {deadline:g} s"
+    raise ValueError(f"{field} must be None or a number of seconds above 0{half}, not {value!r}")
+
+
+def e2b_arguments(backend: str, api_key: object, options: object) -> Mapping[str, Any] | None:
+    """Return the options for E2B's SDK, if they are such.
+
+    Raises:
+        ValueError: There are some, or a key, and the backend is another; one is not known.
+        TypeError: They are no mapping.
+    """
+    # No value is shown: a proxy's URL or an environment holds secrets.
+    if backend != "e2b":
+        if api_key is not None or options is not None:
+            raise ValueError(f"api_key and e2b_options are for the backend 'e2b', and this one is {backend!r}")
+        return None
+    if options is None:
+        return None
+    if not isinstance(options, Mapping):
+        raise TypeError(f"e2b_options must be a mapping or None, not {type(options).__name__}")
+    unknown = sorted(map(str, set(options) - set(_E2B_OPTIONS)))
+    if unknown:
+        raise ValueError(f"e2b_options may hold {', '.join(_E2B_OPTIONS)}, not {', '.join(unknown)}")
+    return options
+
+
+def chosen(backend: str | None, api_key: str | None) -> str:
+    """Return which backend it is: the one asked for, or the one that there is.
+
+    Raises:
+        ValueError: There is none of this name.
+        ImportError: There is none at all.
+    """
+    if backend not in (None, "e2b", "monty"):
+        raise ValueError(f"backend must be 'e2b', 'monty' or None, not {backend!r}")
+    if backend is not None:
+        return backend
+    if api_key is not None:
+        return "e2b"
+    if os.environ.get("E2B_API_KEY") and importlib.util.find_spec("e2b_code_interpreter") is not None:
+        return "e2b"
+    if importlib.util.find_spec("pydantic_monty") is not None:
+        return "monty"
+    raise ImportError(
+        "E2BSandboxCircuitBreaker needs a sandbox to run code in: pip install 'switchgear[sandbox]' for the embedded"
+        " one, or pip install 'switchgear[e2b]' and set E2B_API_KEY",
+        name="pydantic_monty",
+    )
+
+
+def check_code(code: str) -> None:
+    """Refuse what no sandbox can be sent.
+
+    Raises:
+        TypeError: It is no str.
+        ValueError: It is too long, or cannot be encoded.
+    """
+    if not isinstance(code, str):
+        raise TypeError(f"code must be a str, not {type(code).__name__}")
+    if len(code) > _LONGEST_CODE:
+        raise ValueError(f"code must have at most {_LONGEST_CODE:,} characters, not {len(code):,}")
+    try:
+        code.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"code must be text that can be encoded: there is half of a character at index {error.start}"
+        ) from None
