@@ -7,7 +7,8 @@ from collections.abc import Coroutine, Mapping
 from typing import Any, ClassVar, Final
 
 from switchgear._extras import need
-from switchgear.services._execution import ExecutionError, ExecutionResult, Output
+from switchgear.services._execution import ExecutionError, ExecutionResult, Output, SandboxStoppedError
+from switchgear.services._sandbox_options import checked_key, passwords
 
 logger: Final = logging.getLogger("switchgear")
 
@@ -17,6 +18,8 @@ _TEMPLATES: Final[dict[str, str | None]] = {"base": None}
 _LATE: Final = 300.0
 # What is over the limit of output is dropped as it arrives, but the SDK keeps it: so there is an end to that.
 _FLOOD: Final = 10
+# How many exceptions behind an exception are looked at for secrets.
+_CHAIN: Final = 16
 
 
 class E2BSandbox:
@@ -70,11 +73,11 @@ class E2BBackend:
     ) -> None:
         sdk: Any = need("e2b_code_interpreter", "e2b", "E2BSandboxCircuitBreaker with backend='e2b'")
         self._sandboxes: Any = sdk.AsyncSandbox
-        self._timeout_error: type[Exception] = sdk.TimeoutException
-        self._key = _checked_key(api_key or os.environ.get("E2B_API_KEY"))
+        key = checked_key(api_key or os.environ.get("E2B_API_KEY"))
+        self._secrets = (key, *passwords(options or {}))
         wait = _LATE if deadline is None else deadline + _LATE
         # The breaker's deadline rules: no retries, and no time-outs of the SDK's that are shorter.
-        self._create_options = {**(options or {}), "api_key": self._key, "retries": 0, "request_timeout": wait}
+        self._create_options = {**(options or {}), "api_key": key, "retries": 0, "request_timeout": wait}
         self._lifetime = lifetime
         self._deadline = deadline
         self._time_limit = time_limit
@@ -98,22 +101,22 @@ class E2BBackend:
     async def execute(self, sandbox: E2BSandbox, code: str) -> ExecutionResult:
         """Run code in a sandbox, in its one kernel."""
         out = Output(self._max_output)
+        limit = asyncio.timeout(self._time_limit)
         try:
-            execution = await sandbox.remote.run_code(
-                code,
-                on_stdout=lambda message: self._take(out, "stdout", message.line),
-                on_stderr=lambda message: self._take(out, "stderr", message.line),
-                timeout=self._time_limit,
-                request_timeout=self._time_limit,
-            )
+            async with limit:
+                execution = await self._run(sandbox, code, out)
         except _FloodedError:
-            kept = f"{out.seen:,} characters of output; the code was left to itself"
-            return out.result(None, ExecutionError("OutputLimitError", kept, ""))
+            text = f"more than {_FLOOD * self._max_output:,} characters of output; nobody reads on"
+            return out.result(None, ExecutionError("OutputLimitError", text, ""))
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            await self._check_running(sandbox)
+            return out.result(
+                None, ExecutionError("TimeoutError", f"the time limit of {self._time_limit:g} s is over", "")
+            )
         except Exception as error:
-            if await self._is_the_codes_fault(sandbox, error):
-                value = f"the time limit of {self._time_limit:g} s is over"
-                return out.result(None, ExecutionError("TimeoutError", value, ""))
-            self._without_key(error)
+            self._hide_secrets(error)
             raise
         raised = execution.error
         return out.result(
@@ -126,7 +129,7 @@ class E2BBackend:
         try:
             await sandbox.remote.kill(request_timeout=self._deadline)
         except Exception as error:
-            self._without_key(error)
+            self._hide_secrets(error)
             raise
 
     async def aclose(self) -> None:
@@ -142,7 +145,7 @@ class E2BBackend:
                 template=_TEMPLATES.get(template, template), timeout=self._lifetime, **self._create_options
             )
         except Exception as error:
-            self._without_key(error)
+            self._hide_secrets(error)
             raise
         return E2BSandbox(remote)
 
@@ -157,40 +160,48 @@ class E2BBackend:
         except Exception as error:
             logger.warning("e2b sandbox %s arrived late and is left to its lifetime: %s", sandbox.id, error)
 
-    async def _is_the_codes_fault(self, sandbox: E2BSandbox, error: Exception) -> bool:
-        """Tell a loop in the code from a service that hangs: the machine still answers."""
-        if not isinstance(error, self._timeout_error) or not str(error).startswith("Execution timed out"):
-            return False
+    async def _run(self, sandbox: E2BSandbox, code: str, out: Output) -> Any:
+        return await sandbox.remote.run_code(
+            code,
+            on_stdout=lambda message: self._take(out, "stdout", message.line),
+            on_stderr=lambda message: self._take(out, "stderr", message.line),
+            # No limit of the SDK's: its own takes twice as long as it is told (read and write are added up).
+            timeout=0,
+        )
+
+    async def _check_running(self, sandbox: E2BSandbox) -> None:
+        """Tell a loop in the code from a service that hangs: there, this raises or is ended by the deadline."""
         try:
-            return bool(await sandbox.remote.is_running(request_timeout=self._deadline))
-        except Exception:
-            return False
+            running = await sandbox.remote.is_running(request_timeout=self._deadline)
+        except Exception as error:
+            self._hide_secrets(error)
+            raise
+        if not running:
+            raise SandboxStoppedError(f"sandbox {sandbox.id!r} is not running any more")
 
     def _take(self, out: Output, stream: str, text: str) -> None:
         out.write(stream, text)
         if out.seen > _FLOOD * self._max_output:
             raise _FloodedError
 
-    def _without_key(self, error: Exception) -> None:
-        """Take the key out of an exception's text, where the server has repeated it; the object stays the same."""
-        if any(isinstance(arg, str) and self._key in arg for arg in error.args):
-            error.args = tuple(arg.replace(self._key, "***") if isinstance(arg, str) else arg for arg in error.args)
+    def _hide_secrets(self, error: Exception) -> None:
+        """Take out of an exception's text what the server, or a URL in it, has repeated; the object stays the same."""
+        chain: BaseException | None = error
+        for _ in range(_CHAIN):
+            if chain is None:
+                return
+            chain.args = tuple(self._hidden(arg) if isinstance(arg, str) else arg for arg in chain.args)
+            chain = chain.__cause__ or chain.__context__
+
+    def _hidden(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return text
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(coroutine)
         self._late.add(task)
         task.add_done_callback(self._late.discard)
-
-
-def _checked_key(key: object) -> str:
-    # None of these may show the key: what a header cannot hold, httpx would write into its exception.
-    if key is None or key == "":
-        raise ValueError("backend='e2b' needs an API key: api_key= or the environment variable E2B_API_KEY")
-    if not isinstance(key, str):
-        raise TypeError(f"api_key must be a str or None, not {type(key).__name__}")
-    if not (key.isascii() and key.isprintable()) or " " in key:
-        raise ValueError("the E2B API key holds characters that no key has")
-    return key
 
 
 def _text(traceback: object) -> str:

@@ -52,6 +52,7 @@ class MontyBackend:
     def __init__(self, *, time_limit: float, memory_limit: int, max_output: int, max_sandboxes: int) -> None:
         self._monty: Any = need("pydantic_monty", "sandbox", "E2BSandboxCircuitBreaker with backend='monty'")
         self._time_limit = time_limit
+        self._memory_limit = memory_limit
         self._limits = {
             "max_feed_duration_secs": time_limit,
             "max_memory": memory_limit,
@@ -72,7 +73,7 @@ class MontyBackend:
             "monty: an interpreter of a subset of Python, written in Rust, in a child process for each sandbox."
             " The code has no files, no network, no processes, no environment variables, no C extensions and no"
             f" third-party packages; it has a clock and random numbers. It is held to {self._time_limit:g} s an"
-            f" execution and {self._limits['max_memory']:,} bytes of memory. A crash of the interpreter ends the child,"
+            f" execution and {self._memory_limit:,} bytes of memory. A crash of the interpreter ends the child,"
             " not this process. Not confined by the operating system: the child has this user's rights, so that a hole"
             " in the interpreter itself would have them, too."
         )
@@ -166,7 +167,7 @@ class MontyBackend:
         out = Output(self._max_output)
         text: str | None = None
         error: ExecutionError | None = None
-        overrun = False
+        overrun = full = False
         try:
             async with asyncio.timeout(_WALL * self._time_limit):
                 value = await session.feed_run(code, print_callback=out.write)
@@ -182,10 +183,19 @@ class MontyBackend:
             error = _described(raised)
             # Where the interpreter stopped in the midst of something, monty answers for its heap no more.
             overrun = error.name == "TimeoutError" and error.value.startswith("feed time limit exceeded")
+            full = error.name == "MemoryError"
         if overrun:
             error = ExecutionError("TimeoutError", f"the time limit of {self._time_limit:g} s is over", "")
-        sound = not overrun and session.worker_pid is not None
+        sound = not overrun and session.worker_pid is not None and not (full and await self._is_full(session))
         return out.result(text, error, restarted=restarted), sound
+
+    async def _is_full(self, session: Any) -> bool:
+        """Tell whether what the code has left behind leaves no room for any other."""
+        try:
+            await session.feed_run(f"bytes({self._memory_limit // 16})[:0]")
+        except self._monty.MontyError:
+            return True
+        return False
 
     def _discard(self, session: Any) -> None:
         task = asyncio.ensure_future(_end(session))

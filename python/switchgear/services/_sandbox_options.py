@@ -5,6 +5,7 @@ import math
 import os
 from collections.abc import Mapping
 from typing import Any, Final
+from urllib.parse import unquote, urlsplit
 
 _E2B_OPTIONS: Final = (
     "domain",
@@ -110,3 +111,26 @@ def check_code(code: str) -> None:
         raise ValueError(
             f"code must be text that can be encoded: there is half of a character at index {error.start}"
         ) from None
+
+
+def checked_key(key: object) -> str:
+    """Return an API key for E2B.
+
+    Raises:
+        ValueError: There is none, or it holds what no header can.
+        TypeError: It is no str.
+    """
+    # None of these may show the key: what a header cannot hold, httpx would write into its exception.
+    if key is None or key == "":
+        raise ValueError("backend='e2b' needs an API key: api_key= or the environment variable E2B_API_KEY")
+    if not isinstance(key, str):
+        raise TypeError(f"api_key must be a str or None, not {type(key).__name__}")
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise ValueError("the E2B API key holds characters that no key has")
+    return key
+
+
+def passwords(options: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the passwords in the URLs among the options."""
+    urls = (urlsplit(str(options[name])) for name in ("proxy", "api_url", "sandbox_url") if options.get(name))
+    return tuple(word for url in urls if url.password for word in (url.password, unquote(url.password)))
