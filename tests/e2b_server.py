@@ -29,6 +29,7 @@ class E2BServer:
         self.killed: list[str] = []
         self.hung_up = 0
         self._made = 0
+        self._writers: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
@@ -45,6 +46,10 @@ class E2BServer:
         self._thread.join()
         self._loop.close()
 
+    def drop_connections(self) -> None:
+        """End every connection at once, as a proxy does whose sandbox is gone."""
+        self._loop.call_soon_threadsafe(lambda: [writer.transport.abort() for writer in self._writers])
+
     def did(self, operation: str) -> int:
         """Return how often it was asked for this."""
         return sum(operation == each[0] for each in self.asked)
@@ -60,9 +65,11 @@ class E2BServer:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             while await self._exchange(reader, writer):
                 pass
+        self._writers.discard(writer)
         writer.close()
         with contextlib.suppress(Exception, asyncio.CancelledError):
             await writer.wait_closed()
@@ -75,7 +82,8 @@ class E2BServer:
         operation = {"POST /v2/sandboxes": "create", "POST /execute": "execute", "GET /health": "health"}.get(
             f"{method} {path}", "kill" if method == "DELETE" else "unknown"
         )
-        self.asked.append((operation, headers, json.loads(body) if body else None))
+        asked = json.loads(body) if body else {}
+        self.asked.append((operation, headers, asked))
         fault = self._fault(operation)
         if isinstance(fault, float):
             await asyncio.sleep(fault)
@@ -91,7 +99,21 @@ class E2BServer:
             status, text = fault if isinstance(fault, tuple) else (fault, "no")
             await self._answer(writer, status, {"code": status, "message": text})
             return True
-        await self._serve(operation, path, headers, writer=writer, reader=reader)
+        if headers.get("x-api-key") != KEY and operation in ("create", "kill"):
+            await self._answer(writer, 401, {"code": 401, "message": "invalid API key"})
+        elif operation == "create":
+            await self._create(asked, writer)
+        elif operation == "kill":
+            await self._kill(path.rpartition("/")[2], writer)
+        elif headers.get("e2b-sandbox-id") not in self.kernels:
+            await self._answer(writer, 502, {"message": "The sandbox was not found", "code": 502})
+        elif operation == "health":
+            await self._answer(writer, 204, None)
+        elif asked["code"].startswith("while True"):
+            await self._until_hung_up(reader)
+            return False
+        else:
+            await self._stream(writer, run_cell(self.kernels[headers["e2b-sandbox-id"]], asked["code"]))
         return True
 
     def _fault(self, operation: str) -> Any:
@@ -102,32 +124,17 @@ class E2BServer:
             return faults[0]
         return faults.popleft()
 
-    async def _serve(self, operation: str, path: str, headers: dict[str, str], *, writer: Any, reader: Any) -> None:
-        if headers.get("x-api-key") != KEY and operation in ("create", "kill"):
-            await self._answer(writer, 401, {"code": 401, "message": "invalid API key"})
-        elif operation == "create":
-            self._made += 1
-            identity = f"sandbox{self._made}"
-            self.kernels[identity] = {}
-            made = {"templateID": self.asked[-1][2]["templateID"], "sandboxID": identity, "clientID": "c"}
-            await self._answer(writer, 201, made | {"envdVersion": "0.4.0", "envdAccessToken": "token"})
-        elif operation == "kill":
-            identity = path.rpartition("/")[2]
-            self.killed.append(identity)
-            known = self.kernels.pop(identity, None) is not None
-            await self._answer(writer, 204 if known else 404, None if known else {"code": 404, "message": "not there"})
-        elif headers.get("e2b-sandbox-id") not in self.kernels:
-            await self._answer(writer, 502, {"message": "The sandbox was not found", "code": 502})
-        elif operation == "health":
-            await self._answer(writer, 204, None)
-        else:
-            await self._execute(self.kernels[headers["e2b-sandbox-id"]], self.asked[-1][2]["code"], writer, reader)
+    async def _create(self, asked: dict[str, Any], writer: asyncio.StreamWriter) -> None:
+        self._made += 1
+        identity = f"sandbox{self._made}"
+        self.kernels[identity] = {}
+        made = {"templateID": asked["templateID"], "sandboxID": identity, "clientID": "c", "envdVersion": "0.4.0"}
+        await self._answer(writer, 201, made | {"envdAccessToken": "token"})
 
-    async def _execute(self, kernel: dict[str, Any], code: str, writer: Any, reader: Any) -> None:
-        if code.startswith("while True"):
-            await self._until_hung_up(reader)
-            raise ConnectionError
-        await self._stream(writer, run_cell(kernel, code))
+    async def _kill(self, identity: str, writer: asyncio.StreamWriter) -> None:
+        self.killed.append(identity)
+        known = self.kernels.pop(identity, None) is not None
+        await self._answer(writer, 204 if known else 404, None if known else {"code": 404, "message": "not there"})
 
     async def _until_hung_up(self, reader: asyncio.StreamReader) -> None:
         await reader.read()

@@ -253,7 +253,7 @@ DEEP = {
     "negations": "not " * 200_000 + "1",
     "comparisons in eval": "eval('(' * 100_000 + ')' * 100_000)",
     "repr": "a = []\nfor i in range(100_000): a = [a]\nlen(repr(a))\nraise ValueError",
-    "sort": "a = []\nfor i in range(100_000): a = [a]\nb = []\nfor i in range(100_000): b = [b]\na == b\nraise ValueError",
+    "comparison": "a, b = [], []\nfor i in range(100_000): a, b = [a], [b]\na == b\nraise ValueError",
 }
 
 
@@ -460,7 +460,7 @@ def test_a_worker_that_dies_is_a_failure() -> None:
             with pytest.raises(CircuitOpenError):
                 await sandboxes.create_sandbox()
             await sandboxes.stop_sandbox(identity)
-            assert () == sandboxes.sandboxes
+            assert tuple(more) == sandboxes.sandboxes
 
     run(main())
 
@@ -524,7 +524,7 @@ def test_stopping_ends_what_runs() -> None:
 
 
 def test_closing_stops_everything() -> None:
-    """aclose ends every sandbox and what runs in it; after it, and after it again, nothing is there."""
+    """Closing ends every sandbox and what runs in it; after it, and after it again, nothing is there."""
 
     async def main() -> None:
         sandboxes = E2BSandboxCircuitBreaker(backend="monty", registry=CircuitBreakerRegistry())
