@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sysconfig
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -322,8 +323,11 @@ def test_output_is_bounded() -> None:
     assert (False, "x" * 999 + "\n") == (whole.truncated, whole.stdout)
 
 
-def test_the_event_loop_runs_while_code_loops() -> None:
-    """Nothing waits in the event loop's thread, whatever the code does."""
+@pytest.mark.parametrize(
+    "code", ["while True: pass", "while True: print(1)", "[[] for i in range(50_000)] + list(range(100_000))"]
+)
+def test_the_event_loop_runs_while_code_does(code: str) -> None:
+    """Nothing waits in the event loop's thread, whatever the code does, and however long its value is to show."""
 
     async def main() -> int:
         ticks = 0
@@ -334,10 +338,10 @@ def test_the_event_loop_runs_while_code_loops() -> None:
                 await asyncio.sleep(0.005)
                 ticks += 1
 
-        async with service() as sandboxes:
+        async with service(max_output=1_000_000) as sandboxes:
             identity = await sandboxes.create_sandbox()
             ticking = asyncio.ensure_future(tick())
-            await sandboxes.execute_code(identity, "while True: pass")
+            await sandboxes.execute_code(identity, code)
             ticking.cancel()
             return ticks
 
@@ -470,7 +474,10 @@ def test_a_worker_that_never_answers_is_a_failure(tmp_path: Path, monkeypatch: p
     """The breaker's deadline ends a creation that hangs, and the process with it."""
     pid_file = tmp_path / "pid"
     binary = tmp_path / "monty"
-    binary.write_text(f"#!/bin/sh\necho $$ > {pid_file}\nexec sleep 60\n")
+    hangs = tmp_path / "hangs"
+    real = Path(sysconfig.get_path("scripts")) / "monty"
+    binary.write_text(f'#!/bin/sh\necho $$ > {pid_file}\n[ -e {hangs} ] && exec sleep 60\nexec {real} "$@"\n')
+    hangs.touch()
     binary.chmod(0o700)
     monkeypatch.setenv("MONTY_BIN", str(binary))
 
@@ -478,8 +485,17 @@ def test_a_worker_that_never_answers_is_a_failure(tmp_path: Path, monkeypatch: p
         async with service(config=CircuitBreakerConfig(3, 2, 0.5, 120.0), time_limit=0.2) as sandboxes:
             with pytest.raises(CallTimeoutError):
                 await sandboxes.create_sandbox()
-            assert {"total_calls": 1, "failed_calls": 1, "timed_out_calls": 1} == counted(sandboxes.breaker)
             assert await ends(int(pid_file.read_text()))
+            # The same where a sandbox begins anew.
+            hangs.unlink()
+            identity = await sandboxes.create_sandbox()
+            await sandboxes.execute_code(identity, "import time\ntime.sleep(60)")
+            hangs.touch()
+            with pytest.raises(CallTimeoutError):
+                await sandboxes.execute_code(identity, "1")
+            assert await ends(int(pid_file.read_text()))
+            expected = {"total_calls": 4, "successful_calls": 2, "failed_calls": 2, "timed_out_calls": 2}
+            assert expected == counted(sandboxes.breaker)
 
     run(main())
 

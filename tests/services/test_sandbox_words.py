@@ -10,7 +10,7 @@ from helpers import counted
 from switchgear import CircuitBreakerConfig, CircuitBreakerRegistry
 from switchgear.services._execution import ExecutionError, Output, SandboxStoppedError, UnknownSandboxError
 from switchgear.services._sandbox_verdicts import judge
-from switchgear.services._shown import shown
+from switchgear.services._shown import showing, shown
 from switchgear.services.sandbox import E2BSandboxCircuitBreaker
 from switchgear.state import Outcome
 
@@ -124,6 +124,11 @@ def test_large_values_are_cut() -> None:
         assert len(shown(value, 100)) < 300
     while deep:
         deep = deep.pop()
+
+
+def test_showing_goes_step_by_step() -> None:
+    """Long work is cut into pieces, between which an event loop can do something else."""
+    assert 100 <= sum(1 for _ in showing([[]] * 100_000, 1_000_000))
 
 
 def test_a_foreign_objects_repr_is_not_run() -> None:

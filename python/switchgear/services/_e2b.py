@@ -17,7 +17,7 @@ _TEMPLATES: Final[dict[str, str | None]] = {"base": None}
 # How long a creation whose caller has gone is awaited, past the deadline: it is killed if it arrives within that time.
 _LATE: Final = 300.0
 # What is over the limit of output is dropped as it arrives, but the SDK keeps it: so there is an end to that.
-_FLOOD: Final = 10
+_FLOOD: Final = 100
 # How many exceptions behind an exception are looked at for secrets.
 _CHAIN: Final = 16
 
@@ -134,8 +134,10 @@ class E2BBackend:
 
     async def aclose(self) -> None:
         """Wait for what arrives late, as long as the breaker gives a call, and kill it."""
-        if self._late:
-            _, pending = await asyncio.wait(self._late, timeout=self._deadline)
+        # Those of a loop that has ended cannot be awaited in this one.
+        late = {task for task in self._late if task.get_loop() is asyncio.get_running_loop()}
+        if late:
+            _, pending = await asyncio.wait(late, timeout=self._deadline)
             if pending:
                 logger.warning("%d e2b sandboxes that were being made are left to their lifetime", len(pending))
 

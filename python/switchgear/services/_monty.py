@@ -13,7 +13,7 @@ from switchgear.services._execution import (
     SandboxStoppedError,
     UnknownSandboxError,
 )
-from switchgear.services._shown import shown
+from switchgear.services._shown import showing
 
 # How long past the time limit, as a share of it: monty kills a worker that does not come back to its interpreter ...
 _GRACE: Final = 0.25
@@ -127,8 +127,9 @@ class MontyBackend:
 
     async def aclose(self) -> None:
         """End the pool; its sandboxes have been stopped before."""
-        while self._ending:
-            await asyncio.wait(self._ending)
+        # Those of a loop that has ended cannot be awaited in this one.
+        while ending := {task for task in self._ending if task.get_loop() is asyncio.get_running_loop()}:
+            await asyncio.wait(ending)
         pool, self._pool = self._pool, None
         if pool is not None:
             await pool.__aexit__(None, None, None)
@@ -165,13 +166,12 @@ class MontyBackend:
     async def _feed(self, session: Any, code: str, *, restarted: bool) -> tuple[ExecutionResult, bool]:
         """Return the result, and whether the session may be used again."""
         out = Output(self._max_output)
-        text: str | None = None
+        value: object = None
         error: ExecutionError | None = None
         overrun = full = False
         try:
             async with asyncio.timeout(_WALL * self._time_limit):
                 value = await session.feed_run(code, print_callback=out.write)
-            text = None if value is None else shown(value, self._max_output)
         except TimeoutError:
             overrun = True
         except self._monty.MontyCrashedError as crash:
@@ -187,6 +187,7 @@ class MontyBackend:
         if overrun:
             error = ExecutionError("TimeoutError", f"the time limit of {self._time_limit:g} s is over", "")
         sound = not overrun and session.worker_pid is not None and not (full and await self._is_full(session))
+        text = None if value is None else await _shown(value, self._max_output)
         return out.result(text, error, restarted=restarted), sound
 
     async def _is_full(self, session: Any) -> bool:
@@ -201,6 +202,17 @@ class MontyBackend:
         task = asyncio.ensure_future(_end(session))
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
+
+
+async def _shown(value: object, limit: int) -> str:
+    work = showing(value, limit)
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            text: str = end.value
+            return text
+        await asyncio.sleep(0)
 
 
 async def _end(session: Any) -> None:

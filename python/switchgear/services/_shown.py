@@ -5,14 +5,15 @@ sandbox nothing and whoever writes them out three gigabytes; a list nested a hun
 ``RecursionError``. So this walks the value with a stack of its own and stops when it has written enough.
 """
 
-from collections.abc import Iterable, Iterator
-from itertools import chain
+from collections.abc import Generator, Iterable, Iterator
+from itertools import chain, count
 from typing import Any, Final
 
 # Whose repr is as long as the value itself is, and runs no code that came out of the sandbox.
 _PLAIN: Final = ("builtins", "datetime", "decimal", "fractions", "pathlib", "uuid", "zoneinfo")
 # Python refuses to write integers of more than 4,300 digits, and takes quadratic time for those that it writes.
 _LONGEST_INT_BITS: Final = 14_000
+_STEPS: Final = 500
 
 
 def shown(value: object, limit: int) -> str:
@@ -22,10 +23,25 @@ def shown(value: object, limit: int) -> str:
         value: What pydantic-monty made of the last expression's value.
         limit: Characters that are enough; the answer may be longer, by one more piece.
     """
+    work = showing(value, limit)
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            text: str = end.value
+            return text
+
+
+def showing(value: object, limit: int) -> Generator[None, None, str]:
+    """Do the same in steps of a millisecond or so, for those who have an event loop to keep running."""
     written: list[str] = []
     length = 0
     stack: list[Iterator[object]] = [iter((value,))]
-    while stack and length <= limit:
+    for step in count(1):
+        if not stack or length > limit:
+            break
+        if step % _STEPS == 0:
+            yield
         piece = next(stack[-1], stack)
         if piece is stack:
             stack.pop()

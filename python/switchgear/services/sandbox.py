@@ -87,7 +87,7 @@ class E2BSandboxCircuitBreaker(Service):
             and at most half of the breaker's timeout, which is the default (30.0 where the breaker has no timeout).
         memory_limit: Bytes that one monty sandbox may hold, 1 MiB to 16 GiB, default 64 MiB; one of E2B has what its
             template says.
-        max_output: Characters kept of each text of a result, 1 to 100,000,000, default 1,000,000.
+        max_output: Characters kept of each text of a result, 1 to 100,000,000, default 100,000.
         max_sandboxes: Sandboxes at a time, 1 to 10,000, default 32.
         api_key: E2B's; default the environment variable ``E2B_API_KEY``.
         lifetime: Seconds after which E2B itself kills a sandbox, 1 to 86,400, default 300.
@@ -109,7 +109,7 @@ class E2BSandboxCircuitBreaker(Service):
         registry: "CircuitBreakerRegistry | None" = None,
         time_limit: float | None = None,
         memory_limit: int = 64 * 1024**2,
-        max_output: int = 1_000_000,
+        max_output: int = 100_000,
         max_sandboxes: int = 32,
         api_key: str | None = None,
         lifetime: int = 300,
