@@ -180,7 +180,7 @@ LOOPS = {
     "that sleeps": "import time\ntime.sleep(3600)",
     "that naps": "import time\nwhile True: time.sleep(0.001)",
     "that asks for files": "while True:\n  try: open('x')\n  except Exception: pass",
-    "inside the interpreter": "pow(3, 10**7)",
+    "inside the interpreter": "pow(3, 3 * 10**7)",
     "that prints": "while True: print('x' * 100)",
     "over a range": "sum(range(10**15))",
 }
