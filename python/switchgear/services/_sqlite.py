@@ -1,0 +1,102 @@
+"""The embedded engine: SQLite, driven from any event loop."""
+
+import asyncio
+import weakref
+from typing import Any
+
+from switchgear.services._database_rows import Shape
+from switchgear.services._sqlite_jobs import END, Begin, Commit, Job, Lane
+from switchgear.services._sqlite_thread import JOIN_SECONDS, Worker
+
+
+class SqliteEngine:
+    """Run statements on a thread of their own, one at a time.
+
+    Args:
+        path: The file, or ``":memory:"``.
+        name: What the database is called, for messages and the thread.
+        timeout: Seconds that a transaction may take, or None: when they are over for long, it is rolled back even if
+            its event loop is gone.
+        max_wait: Seconds to wait for a lock that another process holds.
+    """
+
+    def __init__(self, path: str, name: str, *, timeout: float | None, max_wait: float) -> None:
+        self._timeout = timeout
+        self._worker = Worker(path, name, max_wait)
+        weakref.finalize(self, self._worker.forget).atexit = False
+
+    def check(self) -> None:
+        """Refuse what can only wait for itself, and everything once the engine is closed.
+
+        Raises:
+            RuntimeError: The engine is closed, or the task has a transaction open in it.
+        """
+        worker = self._worker
+        if worker.stopping:
+            raise worker.closed()
+        lane = worker.lane
+        if lane is not None and lane.task is not None and lane.task is asyncio.current_task():
+            raise RuntimeError("this task has a transaction open, which the call would wait for: use the transaction's")
+
+    async def run(self, sql: str, params: Any, shape: Shape) -> Any:
+        """Run one statement, committed with its end."""
+        return await _done(self._worker, Job(sql, params, shape), None)
+
+    def session(self) -> "SqliteSession":
+        """Return a transaction that is yet to begin."""
+        return SqliteSession(self, self._worker, self._timeout)
+
+    async def aclose(self) -> None:
+        """Interrupt what runs, roll back what is open, refuse what waits, and wait for the thread's end."""
+        job = Job("", None, len)
+        self._worker.stop(job)
+        # The thread may be inside a disk that hangs; it is a daemon, and not worth hanging with.
+        await asyncio.wait([job.future], timeout=JOIN_SECONDS)
+
+
+class SqliteSession:
+    """One transaction, on the only connection: nobody else is served while it is open."""
+
+    def __init__(self, engine: SqliteEngine, worker: Worker, timeout: float | None) -> None:
+        self._engine = engine  # kept alive
+        self._worker = worker
+        self._lane = Lane(timeout)
+
+    async def begin(self) -> None:
+        """Wait for the turn, and for the write lock."""
+        self._lane.task = asyncio.current_task()
+        await _done(self._worker, Begin(self._lane), None)
+
+    async def run(self, sql: str, params: Any, shape: Shape) -> Any:
+        """Run one statement of the transaction."""
+        return await _done(self._worker, Job(sql, params, shape), self._lane)
+
+    async def commit(self) -> None:
+        """Commit, or end with everything undone."""
+        await _done(self._worker, Commit(), self._lane)
+
+    async def rollback(self) -> None:
+        """Undo everything: before the next statement of anybody, so that there is nothing to wait for."""
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Undo what was not committed, without waiting; needs no event loop."""
+        self._lane.task = None
+        self._lane.inbox.put(END)
+
+    def __del__(self) -> None:
+        # The body's coroutine was thrown away with its event loop. An END too many is read by nobody.
+        self._lane.inbox.put(END)
+
+
+async def _done(worker: Worker, job: Job, lane: Lane | None) -> Any:
+    worker.submit(job, lane)
+    try:
+        return await job.future
+    except BaseException:
+        future = job.future
+        if future.done() and not future.cancelled():
+            future.exception()  # it came in the moment of the cancellation, and nobody else will ask for it
+        else:
+            worker.give_up(job)
+        raise

@@ -1,0 +1,96 @@
+"""What goes between an event loop and SQLite's thread: jobs, and the lanes of transactions."""
+
+import asyncio
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import Any, Final
+
+from switchgear.services._database_errors import TransactionEndedError
+from switchgear.services._database_rows import Answer, Shape
+
+END: Final = object()
+"""What ends an inbox: the thread's, or a lane's, whose transaction is then rolled back."""
+
+
+class Job:
+    """One statement on its way to the thread and back."""
+
+    __slots__ = ("cancelled", "future", "loop", "params", "shape", "sql")
+
+    def __init__(self, sql: str, params: Any, shape: Shape) -> None:
+        self.sql = sql
+        self.params = params
+        self.shape = shape
+        self.cancelled = False
+        self.loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[Any] = self.loop.create_future()
+
+    def answer(self, result: Any, error: BaseException | None) -> bool:
+        """Bring the end of it to the loop; False where the loop is closed. Called by the thread."""
+        try:
+            self.loop.call_soon_threadsafe(_resolve, self.future, result, error)
+        except RuntimeError:
+            return False
+        return True
+
+
+def _resolve(future: "asyncio.Future[Any]", result: Any, error: BaseException | None) -> None:
+    if not future.done():
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)
+
+
+class Lane:
+    """The inbox of one transaction."""
+
+    __slots__ = ("broken", "inbox", "over", "task", "timeout")
+
+    def __init__(self, timeout: float | None) -> None:
+        self.inbox: SimpleQueue[Any] = SimpleQueue()
+        self.timeout = timeout
+        self.task: asyncio.Task[Any] | None = None
+        self.broken = False
+        """SQLite has rolled it back on its own."""
+        self.over = False
+        """The thread reads the inbox no more; changes under the worker's lock."""
+
+
+class Begin(Job):
+    """What opens a transaction, and with it the lane that is read from then on."""
+
+    __slots__ = ("lane",)
+
+    def __init__(self, lane: Lane) -> None:
+        super().__init__("BEGIN IMMEDIATE", None, _nothing)
+        self.lane = lane
+
+
+class Commit(Job):
+    """What closes a transaction for good."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__("COMMIT", None, _nothing)
+
+
+def _nothing(answer: Answer) -> None:
+    """Shape an answer that nobody reads."""
+
+
+def ended() -> TransactionEndedError:
+    """Return what a statement of a transaction that is over raises."""
+    return TransactionEndedError("the transaction has ended, and was rolled back where it was not committed")
+
+
+def refuse_all(inbox: "SimpleQueue[Any]", error: Callable[[], BaseException]) -> None:
+    """Answer everything in an inbox that nobody reads any more."""
+    while True:
+        try:
+            job = inbox.get_nowait()
+        except Empty:
+            return
+        if isinstance(job, Job):
+            job.answer(None, error())

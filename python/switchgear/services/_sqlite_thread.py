@@ -1,0 +1,327 @@
+"""SQLite on a thread of its own: calls hop there and back, and what is given up is interrupted, and nothing else.
+
+One thread has the one connection, so statements and transactions are serial by construction. A call is a ``Job``. It
+waits in an inbox until the thread takes it up; a transaction has an inbox of its own (a ``Lane``), and while it is open
+the thread reads that one alone.
+
+Interrupting has two races. *Hitting the next statement*: ``interrupt()`` is called only under the lock and only while
+the job is the current one; SQLite forgets an interrupt that met no running statement when the next one starts. *Losing
+the interrupt*: a job that was given up between becoming current and its first step runs on; a progress handler, called
+after each million steps of SQLite's machine (some 10 ms), sees the mark that was left on the job. A smaller number
+would cost queries a turn at the interpreter lock for each.
+
+The thread is a daemon, stopped and joined at the interpreter's exit, and holds nothing of the service: a service that
+is forgotten takes its thread and connection along.
+"""
+
+import atexit
+import sqlite3
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from itertools import count
+from queue import Empty, SimpleQueue
+from typing import Any, Final
+
+from switchgear.services._database_rows import Answer
+from switchgear.services._sqlite_jobs import END, Begin, Commit, Job, Lane, ended, refuse_all
+
+PROGRESS_STEPS: Final = 1_000_000
+JOIN_SECONDS: Final = 5.0
+LANE_GRACE: Final = 1.0
+"""Seconds past its deadline after which a transaction that nobody ends any more is rolled back by the thread itself."""
+
+_PAUSES: Final = (0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.025, 0.05)
+"""Seconds between the tries for a lock that another process holds: about SQLite's own."""
+
+
+class Worker:
+    """The thread's side: holds the connection, the inboxes and who is being served."""
+
+    def __init__(self, path: str, name: str, busy_timeout: float) -> None:
+        self.path, self.name, self.busy_timeout = path, name, busy_timeout
+        self.lane: Lane | None = None
+        self.stopping = False
+        self._inbox: SimpleQueue[Any] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._current: Job | None = None
+        self._connection: sqlite3.Connection | None = None
+        self._stopped: list[Job] = []
+        self.thread: threading.Thread | None = None
+
+    # The loop's side: each of these takes the lock for a moment and waits for nothing else.
+
+    def submit(self, job: Job, lane: Lane | None = None) -> None:
+        """Put a job into an inbox.
+
+        Raises:
+            RuntimeError: The worker is stopped, or the transaction is over.
+        """
+        with self._lock:
+            if self.stopping:
+                raise self.closed()
+            if lane is not None and lane.over:
+                raise ended()
+            if self.thread is None:
+                self._start()
+            (self._inbox if lane is None else lane.inbox).put(job)
+
+    def give_up(self, job: Job) -> None:
+        """Let a job never start, or interrupt it if it has."""
+        with self._lock:
+            job.cancelled = True
+            self._interrupt_if(self._current is job)
+
+    def stop(self, job: Job | None = None) -> None:
+        """Interrupt what runs, refuse what waits, close the connection and end the thread; ``job`` hears of the end."""
+        with self._lock:
+            self.stopping = True
+            running = self.thread is not None and self.thread.is_alive()
+            if running:
+                if job is not None:
+                    self._stopped.append(job)
+                self._interrupt_if(self._current is not None)
+                self._inbox.put(END)
+                if self.lane is not None:
+                    self.lane.inbox.put(END)
+        if not running and job is not None:
+            job.answer(None, None)
+
+    def forget(self) -> None:
+        """Stop without the lock, for finalisers: they run in any thread, also inside a block that holds it.
+
+        Nothing needs to be interrupted: who awaits an answer keeps the service alive.
+        """
+        self.stopping = True
+        self._inbox.put(END)
+        lane = self.lane
+        if lane is not None:
+            lane.inbox.put(END)
+
+    def closed(self) -> RuntimeError:
+        """Return what a call on a closed service raises."""
+        return RuntimeError(f"{self.name!r} is closed")
+
+    def _interrupt_if(self, runs: bool) -> None:
+        if runs and self._connection is not None:
+            self._connection.interrupt()
+        self._changed.notify_all()
+
+    def _start(self) -> None:
+        thread = threading.Thread(target=self._serve, name=f"switchgear {self.name}", daemon=True)
+        thread.start()
+        self.thread = thread
+        if not _running:
+            atexit.unregister(_stop_all)
+            atexit.register(_stop_all)
+        _running.add(self)
+
+    # The thread's side.
+
+    def _serve(self) -> None:
+        try:
+            while (job := self._inbox.get()) is not END:
+                if isinstance(job, Begin):
+                    self._serve_transaction(job)
+                else:
+                    self._perform(job, self._autocommitted)
+                del job  # while the thread waits, nothing of the last call stays alive
+        finally:
+            self._finish()
+
+    def _serve_transaction(self, begin: Begin) -> None:
+        lane = begin.lane
+        with self._lock:
+            self.lane = lane
+        try:
+            if not self._perform(begin, self._begin):
+                return
+            until = None if lane.timeout is None else time.monotonic() + lane.timeout + LANE_GRACE
+            while True:
+                try:
+                    job = lane.inbox.get(timeout=None if until is None else max(0.0, until - time.monotonic()))
+                except Empty:
+                    return
+                if job is END:
+                    return
+                self._perform(job, self._commit if isinstance(job, Commit) else self._inside)
+                if isinstance(job, Commit):
+                    return
+                del job
+        finally:
+            self._end_lane(lane)
+
+    def _end_lane(self, lane: Lane) -> None:
+        if self._in_transaction():
+            self._roll_back()
+        with self._lock:
+            lane.over, self.lane, lane.task = True, None, None
+        refuse_all(lane.inbox, self.closed if self.stopping else ended)
+
+    def _perform(self, job: Job, operation: Callable[[Job], Any]) -> bool:
+        """Do a job unless it was given up; tell whether its answer was wanted to the last."""
+        result, error = None, None
+        with self._lock:
+            if job.cancelled:
+                return False
+            self._current = job
+        try:
+            if self.stopping:
+                raise self.closed()
+            result = operation(job)
+        except BaseException as raised:
+            error = raised
+        with self._lock:
+            self._current = None
+        if error is not None and self.stopping and isinstance(error, sqlite3.OperationalError):
+            error = self.closed()
+        if error is not None:
+            self._after(error)
+        try:
+            return job.answer(result, error) and error is None and not job.cancelled
+        finally:
+            del error  # its traceback holds this frame
+
+    def _autocommitted(self, job: Job) -> Any:
+        result = self._execute(job)
+        if self._in_transaction():
+            self._roll_back()
+            raise ValueError("the statement has opened a transaction, which is rolled back: use transaction()")
+        return result
+
+    def _begin(self, job: Job) -> Any:
+        # At once, not at the first write: a transaction that read before cannot wait for the lock any more.
+        return self._execute(job)
+
+    def _inside(self, job: Job) -> Any:
+        lane = self.lane
+        assert lane is not None
+        if lane.broken:
+            raise ended()
+        try:
+            return self._execute(job)
+        finally:
+            lane.broken = not self._in_transaction()
+
+    def _commit(self, job: Job) -> Any:
+        if self.lane is not None and self.lane.broken:
+            raise ended()
+        return self._execute(job)
+
+    def _execute(self, job: Job) -> Any:
+        """Execute a statement, trying again for a while where another process holds the lock."""
+        until = time.monotonic() + self.busy_timeout
+        for attempt in count():
+            try:
+                # Opening may take time, too: what is given up meanwhile never reaches the database.
+                return job.shape(_run(self._open(), job))
+            except sqlite3.OperationalError as error:
+                if not getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY") or time.monotonic() > until:
+                    raise
+                # sqlite3's own timeout= waits inside SQLite, where no interrupt reaches it.
+                with self._changed:
+                    if job.cancelled or self.stopping:
+                        raise
+                    self._changed.wait(_PAUSES[min(attempt, len(_PAUSES) - 1)])
+                    if job.cancelled or self.stopping:
+                        raise
+        return None
+
+    def _open(self) -> sqlite3.Connection:
+        connection = self._connection
+        if connection is None:
+            connection = sqlite3.connect(self.path, timeout=0.0, isolation_level=None, check_same_thread=False)
+            try:
+                _prepare(connection)
+                connection.set_progress_handler(self._given_up, PROGRESS_STEPS)
+            except BaseException:
+                connection.close()
+                raise
+            with self._lock:
+                self._connection = connection
+        return connection
+
+    def _in_transaction(self) -> bool:
+        return self._connection is not None and self._connection.in_transaction
+
+    def _given_up(self) -> bool:
+        job = self._current
+        return self.stopping or (job is not None and job.cancelled)
+
+    def _after(self, error: BaseException) -> None:
+        """Let go of a file that has failed: what mends it may put another in its place."""
+        name = getattr(error, "sqlite_errorname", "")
+        if self.path != ":memory:" and name.startswith(("SQLITE_IOERR", "SQLITE_CORRUPT", "SQLITE_NOTADB")):
+            self._close()
+
+    def _roll_back(self) -> None:
+        try:
+            self._open().execute("ROLLBACK")
+        except sqlite3.Error:
+            if self._in_transaction():
+                self._close()  # which rolls back, too
+
+    def _close(self) -> None:
+        with self._lock:
+            connection, self._connection = self._connection, None
+            if self.lane is not None:
+                self.lane.broken = True
+        if connection is not None:
+            connection.set_progress_handler(None, 0)
+            connection.close()
+
+    def _finish(self) -> None:
+        with self._lock:
+            self.stopping = True
+        try:
+            self._close()
+        finally:
+            refuse_all(self._inbox, self.closed)
+            _running.discard(self)
+            with self._lock:
+                stopped, self._stopped = self._stopped, []
+                self.thread = None
+            for job in stopped:
+                job.answer(None, None)
+
+
+_running: "weakref.WeakSet[Worker]" = weakref.WeakSet()
+
+
+def _stop_all() -> None:
+    """Stop and join every thread at the interpreter's exit: none may run while it is taken down."""
+    threads = [worker.thread for worker in list(_running)]
+    for worker in list(_running):
+        worker.stop()
+    until = time.monotonic() + JOIN_SECONDS
+    for thread in threads:
+        if thread is not None:
+            thread.join(max(0.0, until - time.monotonic()))
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    try:
+        connection.execute("PRAGMA journal_mode=WAL").close()
+    except sqlite3.OperationalError as error:
+        # A file that may only be read stays as it is.
+        if not getattr(error, "sqlite_errorname", "").startswith("SQLITE_READONLY"):
+            raise
+
+
+def _run(connection: sqlite3.Connection, job: Job) -> Answer:
+    cursor = connection.cursor()
+    try:
+        try:
+            cursor.execute(job.sql, () if job.params is None else job.params)
+        except (sqlite3.Warning, sqlite3.ProgrammingError) as error:
+            if "one statement" not in str(error):
+                raise
+            raise ValueError("sql must hold one statement, and holds several: run them one by one") from error
+        description = cursor.description
+        names = () if description is None else tuple([column[0] for column in description])
+        return Answer(names, cursor.fetchall(), cursor.rowcount)
+    finally:
+        # Resets the statement: as long as one is active, an interrupt would last beyond it.
+        cursor.close()
