@@ -8,11 +8,11 @@ Connections belong to the event loop that opened them, so each loop has a pool o
 """
 
 import asyncio
+import weakref
 from collections.abc import AsyncGenerator, Coroutine, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any, Final, TypeVar
-from weakref import WeakKeyDictionary, WeakSet
 
 from switchgear._extras import need
 from switchgear.services._database_errors import PoolExhaustedError, TransactionEndedError
@@ -61,7 +61,7 @@ class SqlEngine:
     def __init__(self, url: Any, name: str, *, pool_size: int, max_wait: float) -> None:
         self._url, self._name, self._pool_size, self._max_wait = url, name, pool_size, max_wait
         self._closed = False
-        self._pools: WeakKeyDictionary[asyncio.AbstractEventLoop, Pool] = WeakKeyDictionary()
+        self._pools: dict[asyncio.AbstractEventLoop, Pool] = {}
 
     def check(self) -> None:
         """Refuse everything once the engine is closed.
@@ -98,7 +98,14 @@ class SqlEngine:
         pool = self._pools.get(loop)
         if pool is None:
             self.check()
-            pool = self._pools[loop] = Pool(_new_engine(self._url, self._pool_size, self._max_wait))
+            # Those of loops that have ended have closed themselves.
+            for ended in [each for each in self._pools if each.is_closed()]:
+                del self._pools[ended]
+            pool = self._pools[loop] = Pool(loop, _new_engine(self._url, self._pool_size, self._max_wait))
+            # Until then the finaliser holds the pool: were it garbage together with the engine, asyncpg's own weak
+            # references would be gone when it closes.
+            pool.finalizer = weakref.finalize(self, pool.forget)
+            pool.finalizer.atexit = False
             await pool.live()
         return pool
 
@@ -123,12 +130,13 @@ class SqlEngine:
 class Pool:
     """The connections of one event loop, and what their cleaning takes."""
 
-    def __init__(self, engine: Any) -> None:
-        self.engine = engine
+    def __init__(self, loop: asyncio.AbstractEventLoop, engine: Any) -> None:
+        self.loop, self.engine = loop, engine
+        self.finalizer: weakref.finalize[..., Any] | None = None
         self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
         sqlalchemy = _sqlalchemy()
         self.exhausted: type[Exception] = sqlalchemy.exc.TimeoutError
-        self._open: WeakSet[Any] = WeakSet()
+        self._open: weakref.WeakSet[Any] = weakref.WeakSet()
         self._left: set[asyncio.Task[Any]] = set()
         self._life: AsyncGenerator[None, None] | None = None
         opened = self._open
@@ -153,12 +161,17 @@ class Pool:
     def keep(self, task: "asyncio.Task[Any]") -> None:
         """Let a task clean up, whatever becomes of it."""
         self._left.add(task)
-        task.add_done_callback(self._forget)
+        task.add_done_callback(self._left_is_done)
 
-    def _forget(self, task: "asyncio.Task[Any]") -> None:
+    def _left_is_done(self, task: "asyncio.Task[Any]") -> None:
         self._left.discard(task)
         if not task.cancelled():
             task.exception()
+
+    def forget(self) -> None:
+        """Close once the service was dropped, from whatever thread that is noticed in."""
+        with suppress(RuntimeError):  # the loop has ended
+            self.loop.call_soon_threadsafe(lambda: self.keep(self.loop.create_task(self.close())))
 
     def cut(self) -> None:
         """Close every connection without waiting for the server."""
@@ -176,11 +189,14 @@ class Pool:
 
     async def end(self) -> None:
         """Do what ``close`` and the loop's end have in common."""
+        if self.finalizer is not None:
+            self.finalizer.detach()
         self.cut()
-        for task in self._left:
+        left = self._left - {asyncio.current_task()}
+        for task in left:
             task.cancel()
-        if self._left:
-            await asyncio.wait(self._left, timeout=CLEANUP_SECONDS)
+        if left:
+            await asyncio.wait(left, timeout=CLEANUP_SECONDS)
         await self.engine.dispose()
         await asyncio.sleep(0)  # in which the transports let go of their sockets
 

@@ -56,7 +56,8 @@ class DatabaseCircuitBreaker(Service):
     Args:
         db_name: What the database is called; not empty.
         url: ``None``: a SQLite database in memory. A path, or ``sqlite:///relative`` or ``sqlite:////absolute``: a
-            file, in WAL mode. ``postgresql+asyncpg://user:password@host:port/database``: PostgreSQL (extra ``postgres``).
+            file, in WAL mode. ``postgresql+asyncpg://user:password@host:port/database``: PostgreSQL, with the extra
+            ``postgres``.
         config: The breaker's configuration; its ``timeout`` is the deadline of each call and transaction.
         registry: Where the breaker is registered; default the process's registry.
         pool_size: PostgreSQL: connections at most; 1 to 1,000, default 5.
@@ -129,7 +130,7 @@ class DatabaseCircuitBreaker(Service):
         return count
 
     @overload
-    def transaction(self) -> AbstractAsyncContextManager[Transaction]: ...
+    def transaction(self, /) -> AbstractAsyncContextManager[Transaction]: ...
     @overload
     def transaction(self, function: Callable[[Transaction], Awaitable[T]], /) -> Coroutine[Any, Any, T]: ...
     def transaction(self, function: Callable[[Transaction], Awaitable[Any]] | None = None, /) -> Any:
