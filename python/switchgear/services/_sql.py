@@ -8,6 +8,7 @@ Connections belong to the event loop that opened them, so each loop has a pool o
 """
 
 import asyncio
+import inspect
 import weakref
 from collections.abc import AsyncGenerator, Coroutine, Mapping
 from contextlib import suppress
@@ -22,6 +23,8 @@ from switchgear.services._database_verdicts import sqlstate_of
 
 T = TypeVar("T")
 
+_SQLALCHEMYS: Final = ("prepared_statement_", "async_")
+"""What the names of the options begin with that SQLAlchemy keeps from asyncpg."""
 _PURPOSE: Final = "DatabaseCircuitBreaker on PostgreSQL"
 
 CLEANUP_SECONDS: Final = 2.0
@@ -36,14 +39,16 @@ def read_url(url: str) -> Any:
         ValueError: The URL cannot be read.
     """
     sqlalchemy = _sqlalchemy()
-    for module in ("asyncpg", "greenlet"):
-        need(module, "postgres", _PURPOSE)
-    parsed = None
+    need("greenlet", "postgres", _PURPOSE)
+    options = inspect.signature(need("asyncpg", "postgres", _PURPOSE).connect)
+    parsed, usable = None, False
     # Out of the except block before it raises: the text of the cause may quote the password.
     with suppress(sqlalchemy.exc.ArgumentError, ValueError, TypeError):
         parsed = sqlalchemy.engine.make_url(postgres_url(url))
-        _new_engine(parsed, 1, 1.0).sync_engine.dialect.create_connect_args(parsed)
-    if parsed is None:
+        _, given = _new_engine(parsed, 1, 1.0).sync_engine.dialect.create_connect_args(parsed)
+        options.bind(**{name: value for name, value in given.items() if not name.startswith(_SQLALCHEMYS)})
+        usable = True
+    if not usable:
         refuse_url("it should read postgresql+asyncpg://user:password@host:port/database")
     return parsed
 
