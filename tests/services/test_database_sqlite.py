@@ -17,6 +17,7 @@ import pytest
 
 from helpers import counted, run
 from switchgear import CallTimeoutError, CircuitBreakerConfig, CircuitBreakerRegistry, CircuitOpenError, State
+from switchgear.services import _sqlite_thread
 from switchgear.services.database import DatabaseCircuitBreaker
 
 ENDLESS = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT count(*) FROM c"
@@ -166,26 +167,24 @@ def test_an_interrupt_hits_nobody_else(url: str | None) -> None:
     run(main())
 
 
-def test_an_interrupt_that_comes_too_early_is_not_lost() -> None:
+def test_an_interrupt_that_comes_too_early_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     """A statement given up after it was taken up and before its first step still ends."""
+    taken, go = threading.Event(), threading.Event()
+    execute = _sqlite_thread.run
+
+    def late(connection: sqlite3.Connection, job: Any) -> Any:
+        if job.sql == ENDLESS:
+            # The job is the current one, and an interrupt now meets no statement.
+            taken.set()
+            assert go.wait(SOON)
+        return execute(connection, job)
+
+    monkeypatch.setattr(_sqlite_thread, "run", late)
 
     async def main() -> None:
         async with database(timeout=None) as db:
-            await db.query("SELECT 1")
-            worker = db._engine._worker  # type: ignore[attr-defined]
-            taken, go = threading.Event(), threading.Event()
-            opened = worker._open
-
-            def late() -> Any:
-                # The job is current, and an interrupt now meets no statement.
-                taken.set()
-                go.wait(SOON)
-                return opened()
-
-            worker._open = late
             task = asyncio.create_task(db.query(ENDLESS))
-            await asyncio.to_thread(taken.wait, SOON)
-            worker._open = opened
+            assert await asyncio.to_thread(taken.wait, SOON)
             task.cancel()
             await asyncio.wait([task])
             go.set()
@@ -493,6 +492,7 @@ def test_a_forgotten_service_leaves_no_thread(url: str | None) -> None:
 EXIT = """
 import asyncio, sys
 from switchgear import CircuitBreakerConfig
+from switchgear.services import _sqlite_thread
 from switchgear.services.database import DatabaseCircuitBreaker
 db = DatabaseCircuitBreaker("x", sys.argv[1], config=CircuitBreakerConfig(timeout=None))
 async def main():

@@ -1,6 +1,6 @@
 """What the caller gets of an answer: dicts, tuples, or objects of the ``type`` that was asked for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias, get_origin
 
@@ -11,9 +11,10 @@ from switchgear.services._database_errors import RowDecodeError
 class Answer(NamedTuple):
     """What an engine got for one statement."""
 
-    names: tuple[str, ...]
-    rows: list[Any]
-    """Sequences, in the order of the names."""
+    columns: Sequence[Sequence[Any]]
+    """What the cursor says of them, the name first."""
+    rows: list[tuple[Any, ...]]
+    """In the order of the names."""
     changed: int
     """Rows that the statement changed; 0 where it changes none, or the engine cannot tell."""
 
@@ -28,16 +29,17 @@ def as_count(answer: Answer) -> int:
 
 def as_dicts(answer: Answer) -> list[dict[str, Any]]:
     """Return a dict per row."""
-    names = answer.names
-    if len(set(names)) < len(names):
+    names = [column[0] for column in answer.columns]
+    rows = [dict(zip(names, row)) for row in answer.rows]  # noqa: B905 -- as long as each other, and a third cheaper
+    if rows and len(rows[0]) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise RowDecodeError(f"two columns are named {twice!r}: name them apart with AS, or ask for type=tuple")
-    return [dict(zip(names, row, strict=True)) for row in answer.rows]
+    return rows
 
 
 def as_tuples(answer: Answer) -> list[tuple[Any, ...]]:
     """Return a plain tuple per row."""
-    return [tuple(row) for row in answer.rows]
+    return answer.rows
 
 
 def shape(wanted: Any) -> Shape:

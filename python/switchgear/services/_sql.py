@@ -340,7 +340,7 @@ async def answer(connection: Any, sql: str, params: Any) -> Answer:
         result = await connection.exec_driver_sql(sql)
     if not result.returns_rows:
         return Answer((), [], result.rowcount)
-    return Answer(tuple(result.keys()), result.all(), result.rowcount)
+    return Answer([(name,) for name in tuple(result.keys())], [tuple(row) for row in result], result.rowcount)
 
 
 @lru_cache(maxsize=512)

@@ -40,7 +40,14 @@ class SqliteEngine:
 
     async def run(self, sql: str, params: Any, shape: Shape) -> Any:
         """Run one statement, committed with its end."""
-        return await _done(self._worker, Job(sql, params, shape), None)
+        # As _done, flat, because this is what most calls are.
+        job = Job(sql, params, shape)
+        self._worker.submit(job)
+        try:
+            return await job.future
+        except BaseException:
+            _leave(self._worker, job)
+            raise
 
     def session(self) -> "SqliteSession":
         """Return a transaction that is yet to begin."""
@@ -94,9 +101,14 @@ async def _done(worker: Worker, job: Job, lane: Lane | None) -> Any:
     try:
         return await job.future
     except BaseException:
-        future = job.future
-        if future.done() and not future.cancelled():
-            future.exception()  # it came in the moment of the cancellation, and nobody else will ask for it
-        else:
-            worker.give_up(job)
+        _leave(worker, job)
         raise
+
+
+def _leave(worker: Worker, job: Job) -> None:
+    """Give a job up, unless it is over."""
+    future = job.future
+    if future.done() and not future.cancelled():
+        future.exception()  # it came in the moment of a cancellation, and nobody else will ask for it
+    else:
+        worker.give_up(job)

@@ -54,7 +54,7 @@ class Lane:
         self.broken = False
         """SQLite has rolled it back on its own."""
         self.over = False
-        """The thread reads the inbox no more; changes under the worker's lock."""
+        """The thread reads the inbox no more."""
 
 
 class Begin(Job):
@@ -63,6 +63,7 @@ class Begin(Job):
     __slots__ = ("lane",)
 
     def __init__(self, lane: Lane) -> None:
+        # At once, not with the first write: a transaction that has read cannot wait for the lock any more.
         super().__init__("BEGIN IMMEDIATE", None, _nothing)
         self.lane = lane
 

@@ -43,6 +43,7 @@ class Worker:
         self.path, self.name, self.busy_timeout = path, name, busy_timeout
         self.lane: Lane | None = None
         self.stopping = False
+        self._finished = False
         self._inbox: SimpleQueue[Any] = SimpleQueue()
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
@@ -59,14 +60,22 @@ class Worker:
         Raises:
             RuntimeError: The worker is stopped, or the transaction is over.
         """
-        with self._lock:
-            if self.stopping:
-                raise self.closed()
-            if lane is not None and lane.over:
-                raise ended()
-            if self.thread is None:
-                self._start()
-            (self._inbox if lane is None else lane.inbox).put(job)
+        if self.stopping:
+            raise self.closed()
+        if lane is not None and lane.over:
+            raise ended()
+        if self.thread is None:
+            self._start()
+        # Without the lock: the thread wakes up from this, and would find it taken. Either its last look into the inbox
+        # finds the job, or its mark, which it makes before that, is found here.
+        if lane is None:
+            self._inbox.put(job)
+            if self._finished:
+                refuse_all(self._inbox, self.closed)
+        else:
+            lane.inbox.put(job)
+            if lane.over:
+                refuse_all(lane.inbox, self.closed if self.stopping else ended)
 
     def give_up(self, job: Job) -> None:
         """Let a job never start, or interrupt it if it has."""
@@ -79,6 +88,7 @@ class Worker:
         with self._lock:
             self.stopping = True
             running = self.thread is not None and self.thread.is_alive()
+            self._finished = self._finished or not running
             if running:
                 if job is not None:
                     self._stopped.append(job)
@@ -110,6 +120,12 @@ class Worker:
         self._changed.notify_all()
 
     def _start(self) -> None:
+        with self._lock:
+            if self.thread is None and not self.stopping:
+                self._start_once()
+
+    def _start_once(self) -> None:
+        # Not through the service: the thread must not keep it alive.
         thread = threading.Thread(target=self._serve, name=f"switchgear {self.name}", daemon=True)
         thread.start()
         self.thread = thread
@@ -136,7 +152,7 @@ class Worker:
         with self._lock:
             self.lane = lane
         try:
-            if not self._perform(begin, self._begin):
+            if not self._perform(begin, self._execute):
                 return
             until = None if lane.timeout is None else time.monotonic() + lane.timeout + LANE_GRACE
             while True:
@@ -163,10 +179,12 @@ class Worker:
     def _perform(self, job: Job, operation: Callable[[Job], Any]) -> bool:
         """Do a job unless it was given up; tell whether its answer was wanted to the last."""
         result, error = None, None
-        with self._lock:
-            if job.cancelled:
-                return False
-            self._current = job
+        # In this order, and give_up the other way round: one of the two sees the other. Ending takes the lock, so that
+        # no interrupt is on its way when the next job becomes the current one.
+        self._current = job
+        if job.cancelled:
+            self._current = None
+            return False
         try:
             if self.stopping:
                 raise self.closed()
@@ -186,14 +204,10 @@ class Worker:
 
     def _autocommitted(self, job: Job) -> Any:
         result = self._execute(job)
-        if self._in_transaction():
+        if self._connection is not None and self._connection.in_transaction:
             self._roll_back()
             raise ValueError("the statement has opened a transaction, which is rolled back: use transaction()")
         return result
-
-    def _begin(self, job: Job) -> Any:
-        # At once, not at the first write: a transaction that read before cannot wait for the lock any more.
-        return self._execute(job)
 
     def _inside(self, job: Job) -> Any:
         lane = self.lane
@@ -212,22 +226,28 @@ class Worker:
 
     def _execute(self, job: Job) -> Any:
         """Execute a statement, trying again for a while where another process holds the lock."""
+        try:
+            answer = run(self._connection or self._open(), job)
+        except sqlite3.OperationalError as error:
+            if not _is_busy(error):
+                raise
+            answer = self._execute_when_free(job)
+        return job.shape(answer)
+
+    def _execute_when_free(self, job: Job) -> Answer:
+        # sqlite3's own timeout= waits inside SQLite, where no interrupt reaches it.
         until = time.monotonic() + self.busy_timeout
         for attempt in count():
-            try:
-                # Opening may take time, too: what is given up meanwhile never reaches the database.
-                return job.shape(_run(self._open(), job))
-            except sqlite3.OperationalError as error:
-                if not getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY") or time.monotonic() > until:
-                    raise
-                # sqlite3's own timeout= waits inside SQLite, where no interrupt reaches it.
-                with self._changed:
-                    if job.cancelled or self.stopping:
-                        raise
+            with self._changed:
+                if not (job.cancelled or self.stopping):
                     self._changed.wait(_PAUSES[min(attempt, len(_PAUSES) - 1)])
-                    if job.cancelled or self.stopping:
-                        raise
-        return None
+                given_up = job.cancelled or self.stopping
+            try:
+                return run(self._connection or self._open(), job)
+            except sqlite3.OperationalError as error:
+                if given_up or not _is_busy(error) or time.monotonic() > until:
+                    raise
+        raise AssertionError("count() has no end")
 
     def _open(self) -> sqlite3.Connection:
         connection = self._connection
@@ -278,6 +298,7 @@ class Worker:
         try:
             self._close()
         finally:
+            self._finished = True
             refuse_all(self._inbox, self.closed)
             _running.discard(self)
             with self._lock:
@@ -310,18 +331,21 @@ def _prepare(connection: sqlite3.Connection) -> None:
             raise
 
 
-def _run(connection: sqlite3.Connection, job: Job) -> Answer:
-    cursor = connection.cursor()
+def run(connection: sqlite3.Connection, job: Job) -> Answer:
+    """Execute a statement to its end."""
     try:
-        try:
-            cursor.execute(job.sql, () if job.params is None else job.params)
-        except (sqlite3.Warning, sqlite3.ProgrammingError) as error:
-            if "one statement" not in str(error):
-                raise
-            raise ValueError("sql must hold one statement, and holds several: run them one by one") from error
-        description = cursor.description
-        names = () if description is None else tuple([column[0] for column in description])
-        return Answer(names, cursor.fetchall(), cursor.rowcount)
-    finally:
-        # Resets the statement: as long as one is active, an interrupt would last beyond it.
+        cursor = connection.execute(job.sql, () if job.params is None else job.params)
+    except (sqlite3.Warning, sqlite3.ProgrammingError) as error:
+        if "one statement" not in str(error):
+            raise
+        raise ValueError("sql must hold one statement, and holds several: run them one by one") from error
+    try:
+        return Answer(cursor.description or (), cursor.fetchall(), cursor.rowcount)
+    except BaseException:
+        # The traceback holds the cursor, and as long as a statement is active, an interrupt would last beyond it.
         cursor.close()
+        raise
+
+
+def _is_busy(error: sqlite3.OperationalError) -> bool:
+    return getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY")
