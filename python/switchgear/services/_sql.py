@@ -93,8 +93,9 @@ class SqlEngine:
         for loop, pool in list(self._pools.items()):
             if loop is here:
                 await pool.close()
-            elif not loop.is_closed():
-                loop.call_soon_threadsafe(pool.cut)
+            else:
+                with suppress(RuntimeError):  # that loop has ended
+                    loop.call_soon_threadsafe(pool.cut)
         self._pools.clear()
 
     async def pool(self) -> "Pool":

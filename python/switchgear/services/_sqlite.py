@@ -35,7 +35,7 @@ class SqliteEngine:
         if worker.stopping:
             raise worker.closed()
         lane = worker.lane
-        if lane is not None and lane.task is not None and lane.task is asyncio.current_task():
+        if lane is not None and lane.task is not None and lane.task() is asyncio.current_task():
             raise RuntimeError("this task has a transaction open, which the call would wait for: use the transaction's")
 
     async def run(self, sql: str, params: Any, shape: Shape) -> Any:
@@ -71,7 +71,8 @@ class SqliteSession:
 
     async def begin(self) -> None:
         """Wait for the turn, and for the write lock."""
-        self._lane.task = asyncio.current_task()
+        task = asyncio.current_task()
+        self._lane.task = None if task is None else weakref.ref(task)
         await _done(self._worker, Begin(self._lane), None)
 
     async def run(self, sql: str, params: Any, shape: Shape) -> Any:

@@ -1,6 +1,7 @@
 """What goes between an event loop and SQLite's thread: jobs, and the lanes of transactions."""
 
 import asyncio
+import weakref
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any, Final
@@ -27,6 +28,10 @@ class Job:
 
     def answer(self, result: Any, error: BaseException | None) -> bool:
         """Bring the end of it to the loop; False where the loop is closed. Called by the thread."""
+        if isinstance(error, StopIteration):
+            # An object among the parameters raised it; no future takes it, and its caller would wait for ever.
+            stopped, error = error, RuntimeError("a parameter raised StopIteration")
+            error.__cause__ = stopped
         try:
             self.loop.call_soon_threadsafe(_resolve, self.future, result, error)
         except RuntimeError:
@@ -50,7 +55,8 @@ class Lane:
     def __init__(self, timeout: float | None) -> None:
         self.inbox: SimpleQueue[Any] = SimpleQueue()
         self.timeout = timeout
-        self.task: asyncio.Task[Any] | None = None
+        self.task: weakref.ref[asyncio.Task[Any]] | None = None
+        """Who is in the transaction. Weak: a task that its loop has left behind is to become garbage, and end this."""
         self.broken = False
         """SQLite has rolled it back on its own."""
         self.over = False

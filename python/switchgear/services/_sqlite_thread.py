@@ -179,11 +179,12 @@ class Worker:
     def _perform(self, job: Job, operation: Callable[[Job], Any]) -> bool:
         """Do a job unless it was given up; tell whether its answer was wanted to the last."""
         result, error = None, None
-        # In this order, and give_up the other way round: one of the two sees the other. Ending takes the lock, so that
-        # no interrupt is on its way when the next job becomes the current one.
+        # In this order, and give_up the other way round: one of the two sees the other. Only leaving takes the lock: no
+        # interrupt is on its way when the next job becomes the current one.
         self._current = job
         if job.cancelled:
-            self._current = None
+            with self._lock:
+                self._current = None
             return False
         try:
             if self.stopping:
