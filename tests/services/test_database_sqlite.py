@@ -478,6 +478,27 @@ def test_a_loop_that_ends_in_the_middle_of_a_transaction(url: str | None) -> Non
     gc.collect()
 
 
+def test_a_task_that_its_loop_left_behind(url: str | None) -> None:
+    """Without a deadline a transaction ends when the task that was in it becomes garbage."""
+    db = database(url, timeout=None)
+    run(with_table(db))
+
+    async def body(tx: Any) -> None:
+        await tx.execute("INSERT INTO t VALUES (1, 0)")
+        await asyncio.Event().wait()
+
+    loop = asyncio.new_event_loop()
+    loop.set_exception_handler(lambda *_: None)
+    task = loop.create_task(db.transaction(body))
+    loop.run_until_complete(asyncio.wait([task], timeout=0.1))
+    loop.close()
+    del task
+    gc.collect()
+    assert [] == run(asyncio.wait_for(ids(db), SOON))
+    assert 1 == db.get_metrics().ignored_calls
+    run(db.aclose())
+
+
 def test_a_forgotten_service_leaves_no_thread(url: str | None) -> None:
     """A service that is dropped without being closed takes its thread along."""
     db = database(url)

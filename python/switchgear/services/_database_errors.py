@@ -14,3 +14,8 @@ class TransactionEndedError(RuntimeError):
 
     A deadlock's victim, an interrupted write and, on PostgreSQL, any statement that failed are the usual causes.
     """
+
+
+def ended() -> TransactionEndedError:
+    """Return what a statement of a transaction that is over raises."""
+    return TransactionEndedError("the transaction has ended, and was rolled back where it was not committed")

@@ -1,13 +1,14 @@
 """What goes between an event loop and SQLite's thread: jobs, and the lanes of transactions."""
 
 import asyncio
-import weakref
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from switchgear.services._database_errors import TransactionEndedError
 from switchgear.services._database_rows import Answer, Shape
+
+if TYPE_CHECKING:
+    import weakref
 
 END: Final = object()
 """What ends an inbox: the thread's, or a lane's, whose transaction is then rolled back."""
@@ -85,11 +86,6 @@ class Commit(Job):
 
 def _nothing(answer: Answer) -> None:
     """Shape an answer that nobody reads."""
-
-
-def ended() -> TransactionEndedError:
-    """Return what a statement of a transaction that is over raises."""
-    return TransactionEndedError("the transaction has ended, and was rolled back where it was not committed")
 
 
 def refuse_all(inbox: "SimpleQueue[Any]", error: Callable[[], BaseException]) -> None:

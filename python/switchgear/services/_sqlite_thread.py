@@ -24,16 +24,15 @@ from itertools import count
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
+from switchgear.services._database_errors import ended
 from switchgear.services._database_rows import Answer
-from switchgear.services._sqlite_jobs import END, Begin, Commit, Job, Lane, ended, refuse_all
+from switchgear.services._sqlite_jobs import END, Begin, Commit, Job, Lane, refuse_all
+from switchgear.services._sqlite_statements import is_busy, pause, prepare, run
 
 PROGRESS_STEPS: Final = 1_000_000
 JOIN_SECONDS: Final = 5.0
 LANE_GRACE: Final = 1.0
 """Seconds past its deadline after which a transaction that nobody ends any more is rolled back by the thread itself."""
-
-_PAUSES: Final = (0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.025, 0.05)
-"""Seconds between the tries for a lock that another process holds: about SQLite's own."""
 
 
 class Worker:
@@ -230,7 +229,7 @@ class Worker:
         try:
             answer = run(self._connection or self._open(), job)
         except sqlite3.OperationalError as error:
-            if not _is_busy(error):
+            if not is_busy(error):
                 raise
             answer = self._execute_when_free(job)
         return job.shape(answer)
@@ -241,12 +240,12 @@ class Worker:
         for attempt in count():
             with self._changed:
                 if not (job.cancelled or self.stopping):
-                    self._changed.wait(_PAUSES[min(attempt, len(_PAUSES) - 1)])
+                    self._changed.wait(pause(attempt))
                 given_up = job.cancelled or self.stopping
             try:
                 return run(self._connection or self._open(), job)
             except sqlite3.OperationalError as error:
-                if given_up or not _is_busy(error) or time.monotonic() > until:
+                if given_up or not is_busy(error) or time.monotonic() > until:
                     raise
         raise AssertionError("count() has no end")
 
@@ -255,7 +254,7 @@ class Worker:
         if connection is None:
             connection = sqlite3.connect(self.path, timeout=0.0, isolation_level=None, check_same_thread=False)
             try:
-                _prepare(connection)
+                prepare(connection)
                 connection.set_progress_handler(self._given_up, PROGRESS_STEPS)
             except BaseException:
                 connection.close()
@@ -321,32 +320,3 @@ def _stop_all() -> None:
     for thread in threads:
         if thread is not None:
             thread.join(max(0.0, until - time.monotonic()))
-
-
-def _prepare(connection: sqlite3.Connection) -> None:
-    try:
-        connection.execute("PRAGMA journal_mode=WAL").close()
-    except sqlite3.OperationalError as error:
-        # A file that may only be read stays as it is.
-        if not getattr(error, "sqlite_errorname", "").startswith("SQLITE_READONLY"):
-            raise
-
-
-def run(connection: sqlite3.Connection, job: Job) -> Answer:
-    """Execute a statement to its end."""
-    try:
-        cursor = connection.execute(job.sql, () if job.params is None else job.params)
-    except (sqlite3.Warning, sqlite3.ProgrammingError) as error:
-        if "one statement" not in str(error):
-            raise
-        raise ValueError("sql must hold one statement, and holds several: run them one by one") from error
-    try:
-        return Answer(cursor.description or (), cursor.fetchall(), cursor.rowcount)
-    except BaseException:
-        # The traceback holds the cursor, and as long as a statement is active, an interrupt would last beyond it.
-        cursor.close()
-        raise
-
-
-def _is_busy(error: sqlite3.OperationalError) -> bool:
-    return getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY")
