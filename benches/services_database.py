@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from queue import SimpleQueue
 from statistics import median
 from typing import Any, Final, TypeAlias
@@ -66,7 +67,7 @@ class Hop:
             rows = cursor.fetchall()
             if dicts:
                 names = [column[0] for column in cursor.description or ()]
-                rows = [dict(zip(names, row, strict=False)) for row in rows]
+                rows = [dict(zip(names, row)) for row in rows]  # noqa: B905 -- a floor does no more than it must
             loop.call_soon_threadsafe(future.set_result, rows)
         connection.close()
 
@@ -87,10 +88,7 @@ async def microseconds(query: Query, sql: str, clock: Clock) -> float:
 async def measured(rounds: int, clock: Clock) -> dict[str, dict[str, list[float]]]:
     hop = Hop()
     async with DatabaseCircuitBreaker("bench", registry=CircuitBreakerRegistry()) as db:
-
-        async def tuples(sql: str) -> list[Any]:
-            return await db.query(sql, type=tuple)
-
+        tuples = partial(db.query, type=tuple)
         subjects: dict[str, Query] = {
             "hop, tuples": hop.tuples,
             "hop, dicts": hop.dicts,

@@ -231,3 +231,20 @@ def test_what_leaves_a_transaction_open_is_undone(tmp_path: Path) -> None:
             assert [(3,)] == await db.query("SELECT v FROM t", type=tuple)
 
     run(main())
+
+
+class Stops:
+    def __conform__(self, _: object) -> object:
+        raise StopIteration
+
+
+def test_a_parameter_that_raises_stop_iteration() -> None:
+    """No future takes a ``StopIteration``; the caller gets an error all the same, and does not wait for ever."""
+
+    async def main() -> None:
+        async with database() as db:
+            with pytest.raises(RuntimeError, match="StopIteration"):
+                await db.query("SELECT ?", (Stops(),))
+            assert {"total_calls": 1, "ignored_calls": 1} == counted(db.breaker)
+
+    run(main())
