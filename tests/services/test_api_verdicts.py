@@ -14,7 +14,7 @@ from helpers import counted, run
 from services.api_server import ApiServer
 from services.api_sides import GIVEN, ONCE, SIDES, api_of, client_of, library
 from switchgear import CallTimeoutError, CircuitBreakerConfig, CircuitBreakerRegistry, State
-from switchgear.services._api_verdict import verdict
+from switchgear.services._api.verdict import verdict
 from switchgear.services.api import (
     ApiCircuitBreaker,
     ApiStatusError,

@@ -17,7 +17,7 @@ import pytest
 
 from helpers import counted, run
 from switchgear import CallTimeoutError, CircuitBreakerConfig, CircuitBreakerRegistry, CircuitOpenError, State
-from switchgear.services import _sqlite_thread
+from switchgear.services._database import sqlite_thread as _sqlite_thread
 from switchgear.services.database import DatabaseCircuitBreaker
 
 ENDLESS = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT count(*) FROM c"
@@ -513,7 +513,7 @@ def test_a_forgotten_service_leaves_no_thread(url: str | None) -> None:
 EXIT = """
 import asyncio, sys
 from switchgear import CircuitBreakerConfig
-from switchgear.services import _sqlite_thread
+from switchgear.services._database import sqlite_thread as _sqlite_thread
 from switchgear.services.database import DatabaseCircuitBreaker
 db = DatabaseCircuitBreaker("x", sys.argv[1], config=CircuitBreakerConfig(timeout=None))
 async def main():

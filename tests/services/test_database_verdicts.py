@@ -10,7 +10,7 @@ import pytest
 
 from helpers import counted, run
 from switchgear import CircuitBreakerConfig, CircuitBreakerRegistry
-from switchgear.services._database_verdicts import FAILED_SQLITE, of_sqlite, of_sqlstate, verdict
+from switchgear.services._database.verdicts import FAILED_SQLITE, of_sqlite, of_sqlstate, verdict
 from switchgear.services.database import DatabaseCircuitBreaker, PoolExhaustedError, RowDecodeError
 from switchgear.state import Outcome
 

@@ -4,7 +4,7 @@ import pytest
 
 from helpers import Boom
 from switchgear.errors import CallTimeoutError, CircuitOpenError, UnprotectedError
-from switchgear.services._neural_verdicts import verdict
+from switchgear.services._neural.verdicts import verdict
 from switchgear.services.neural import (
     ModelError,
     NotTrainableError,

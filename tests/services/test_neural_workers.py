@@ -16,7 +16,7 @@ import pytest
 from helpers import counted, run
 from switchgear import CallTimeoutError, CircuitBreakerConfig, CircuitBreakerRegistry, State
 from switchgear.errors import CircuitBreakerError
-from switchgear.services._workers import Workers
+from switchgear.services._neural.workers import Workers
 from switchgear.services.neural import NeuralCircuitBreaker, WorkersBusyError
 
 

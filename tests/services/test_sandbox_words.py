@@ -8,9 +8,9 @@ import pytest
 
 from helpers import counted
 from switchgear import CircuitBreakerConfig, CircuitBreakerRegistry
-from switchgear.services._execution import ExecutionError, Output, SandboxStoppedError, UnknownSandboxError
-from switchgear.services._sandbox_verdicts import judge
-from switchgear.services._shown import showing, shown
+from switchgear.services._sandbox.execution import ExecutionError, Output, SandboxStoppedError, UnknownSandboxError
+from switchgear.services._sandbox.shown import showing, shown
+from switchgear.services._sandbox.verdicts import judge
 from switchgear.services.sandbox import E2BSandboxCircuitBreaker
 from switchgear.state import Outcome
 

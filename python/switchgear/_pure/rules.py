@@ -14,7 +14,7 @@ ATOMIC_INCREMENT: Final = sys.implementation.name == "cpython" and getattr(sys, 
 """Whether ``self.count += 1`` loses nothing: with CPython's GIL threads switch only at calls and backward jumps."""
 
 _ALL: Final = (1 << 42) - 1
-"""What takes any level to 0: as `switchgear.rules` has it, so that the default and the rule that says the same are one."""
+"""What takes any level to 0; as `switchgear.rules` has it, so that the default is the rule that says the same."""
 
 
 class Rules:

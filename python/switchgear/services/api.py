@@ -1,7 +1,7 @@
 """An HTTP service behind a breaker: ``ApiCircuitBreaker``, over httpx2, or an httpx client of yours.
 
-The parts: requests are made and checked by ``_api_request``, sent and read by ``_api_exchange``, judged by
-``_api_verdict``; bodies are ``_api_body``'s.
+The parts: requests are made and checked by ``_api.request``, sent and read by ``_api.exchange``, judged by
+``_api.verdict``; bodies are ``_api.body``'s.
 """
 
 # ruff: noqa: A002  # `type` is the word of the interface
@@ -10,15 +10,15 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 from switchgear.config import CircuitBreakerConfig
-from switchgear.services._api_body import decoder, msgspec
-from switchgear.services._api_client import OwnClients, library_of
-from switchgear.services._api_errors import ApiClosedError, ApiError, ApiStatusError, BodyTooLargeError, DecodeError
-from switchgear.services._api_exchange import Exchange
-from switchgear.services._api_quiet import hush
-from switchgear.services._api_request import Headers, Params, make_request
-from switchgear.services._api_stream import is_of_exchange, watch
-from switchgear.services._api_verbs import Verbs
-from switchgear.services._api_verdict import verdict
+from switchgear.services._api.body import decoder, msgspec
+from switchgear.services._api.client import OwnClients, library_of
+from switchgear.services._api.errors import ApiClosedError, ApiError, ApiStatusError, BodyTooLargeError, DecodeError
+from switchgear.services._api.exchange import Exchange
+from switchgear.services._api.quiet import hush
+from switchgear.services._api.request import Headers, Params, make_request
+from switchgear.services._api.stream import is_of_exchange, watch
+from switchgear.services._api.verbs import Verbs
+from switchgear.services._api.verdict import verdict
 from switchgear.services._service import Service
 
 if TYPE_CHECKING:

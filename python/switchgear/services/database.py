@@ -9,12 +9,12 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar, overload
 
 from switchgear.config import CircuitBreakerConfig
-from switchgear.services._database_errors import PoolExhaustedError, RowDecodeError, TransactionEndedError
-from switchgear.services._database_input import Params, check_statement, sqlite_path
-from switchgear.services._database_rows import Shape, as_count, shape
-from switchgear.services._database_verdicts import verdict
+from switchgear.services._database.errors import PoolExhaustedError, RowDecodeError, TransactionEndedError
+from switchgear.services._database.input import Params, check_statement, sqlite_path
+from switchgear.services._database.rows import Shape, as_count, shape
+from switchgear.services._database.transaction import Session, Transaction
+from switchgear.services._database.verdicts import verdict
 from switchgear.services._service import Service
-from switchgear.services._transaction import Session, Transaction
 
 if TYPE_CHECKING:
     import os
@@ -184,13 +184,13 @@ class DatabaseCircuitBreaker(Service):
 
 def _sqlite(path: str) -> "Connect":
     # Imported late: users of PostgreSQL need no sqlite3, which some builds of Python lack.
-    from switchgear.services._sqlite import SqliteEngine
+    from switchgear.services._database.sqlite import SqliteEngine
 
     return lambda name, timeout, max_wait: SqliteEngine(path, name, timeout=timeout, max_wait=max_wait)
 
 
 def _postgres(url: str, pool_size: int) -> "Connect":
-    from switchgear.services._sql import SqlEngine, read_url
+    from switchgear.services._database.sql import SqlEngine, read_url
 
     parsed = read_url(url)
     return lambda name, timeout, max_wait: SqlEngine(parsed, name, pool_size=pool_size, max_wait=max_wait)

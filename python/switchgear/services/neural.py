@@ -4,13 +4,13 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from switchgear.config import CircuitBreakerConfig
-from switchgear.services._job import WorkEscapedError
-from switchgear.services._neural_errors import ModelError, NotTrainableError, NotTrainedError, VectorError
-from switchgear.services._neural_models import model_of
-from switchgear.services._neural_numbers import check_length, checked_vector
-from switchgear.services._neural_verdicts import verdict
+from switchgear.services._neural.errors import ModelError, NotTrainableError, NotTrainedError, VectorError
+from switchgear.services._neural.job import WorkEscapedError
+from switchgear.services._neural.models import model_of
+from switchgear.services._neural.numbers import check_length, checked_vector
+from switchgear.services._neural.verdicts import verdict
+from switchgear.services._neural.workers import Workers, WorkersBusyError
 from switchgear.services._service import Service
-from switchgear.services._workers import Workers, WorkersBusyError
 
 if TYPE_CHECKING:
     import os

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from switchgear.config import CircuitBreakerConfig
 from switchgear.errors import CallTimeoutError
-from switchgear.services._execution import (
+from switchgear.services._sandbox.execution import (
     ExecutionError,
     ExecutionResult,
     SandboxLimitError,
     SandboxStoppedError,
     UnknownSandboxError,
 )
-from switchgear.services._sandbox_options import check_code, chosen, count, e2b_arguments, seconds
-from switchgear.services._sandbox_verdicts import judge
+from switchgear.services._sandbox.options import check_code, chosen, count, e2b_arguments, seconds
+from switchgear.services._sandbox.verdicts import judge
 from switchgear.services._service import Service
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class E2BSandboxCircuitBreaker(Service):
         self._backend: Backend
         # Imported late: each needs a library of an extra of its own.
         if kind == "e2b":
-            from switchgear.services._e2b import E2BBackend
+            from switchgear.services._sandbox.e2b import E2BBackend
 
             self._backend = E2BBackend(
                 api_key=api_key,
@@ -138,7 +138,7 @@ class E2BSandboxCircuitBreaker(Service):
                 max_output=max_output,
             )
         else:
-            from switchgear.services._monty import MontyBackend
+            from switchgear.services._sandbox.monty import MontyBackend
 
             self._backend = MontyBackend(
                 time_limit=limit, memory_limit=memory_limit, max_output=max_output, max_sandboxes=max_sandboxes

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
-from switchgear.services._database_rows import Answer, Shape
+from switchgear.services._database.rows import Answer, Shape
 
 if TYPE_CHECKING:
     import weakref

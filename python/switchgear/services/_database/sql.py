@@ -15,11 +15,11 @@ from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 from switchgear._extras import need
-from switchgear.services._database_errors import PoolExhaustedError
-from switchgear.services._database_input import postgres_url, refuse_url
-from switchgear.services._database_rows import Shape
-from switchgear.services._sql_pool import PURPOSE, Pool, new_engine, sqlalchemy
-from switchgear.services._sql_session import SqlSession
+from switchgear.services._database.errors import PoolExhaustedError
+from switchgear.services._database.input import postgres_url, refuse_url
+from switchgear.services._database.rows import Shape
+from switchgear.services._database.sql_pool import PURPOSE, Pool, new_engine, sqlalchemy
+from switchgear.services._database.sql_session import SqlSession
 
 T = TypeVar("T")
 

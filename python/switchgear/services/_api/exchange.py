@@ -7,10 +7,10 @@ from contextlib import aclosing
 from typing import Any, Final
 
 from switchgear._http import retry_after, says_when
-from switchgear.services._api_body import Decode, reason
-from switchgear.services._api_errors import ApiClosedError, ApiError, ApiStatusError, BodyTooLargeError, DecodeError
-from switchgear.services._api_quiet import OURS
-from switchgear.services._api_verdict import LIBRARIES
+from switchgear.services._api.body import Decode, reason
+from switchgear.services._api.errors import ApiClosedError, ApiError, ApiStatusError, BodyTooLargeError, DecodeError
+from switchgear.services._api.quiet import OURS
+from switchgear.services._api.verdict import LIBRARIES
 
 ERROR_BODY: Final = 65_536
 """Bytes that are read of a body which is not what was asked for: an error's, or a redirect's."""

@@ -3,8 +3,8 @@
 import sqlite3
 from typing import Final
 
-from switchgear.services._database_rows import Answer
-from switchgear.services._sqlite_jobs import Job
+from switchgear.services._database.rows import Answer
+from switchgear.services._database.sqlite_jobs import Job
 
 _PAUSES: Final = (0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.025, 0.05)
 """Seconds between the tries for a lock that another process holds: about SQLite's own."""

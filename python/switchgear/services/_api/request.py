@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import Any, Final, TypeAlias
 
-from switchgear.services._api_body import encoded
-from switchgear.services._api_client import SCHEMES
+from switchgear.services._api.body import encoded
+from switchgear.services._api.client import SCHEMES
 
 Params: TypeAlias = Mapping[str, Any] | Iterable[tuple[str, Any]] | str | None
 Headers: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]] | None

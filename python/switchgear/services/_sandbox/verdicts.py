@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from switchgear.services._execution import SandboxStoppedError, UnknownSandboxError
+from switchgear.services._sandbox.execution import SandboxStoppedError, UnknownSandboxError
 from switchgear.state import Outcome
 
 # The names are looked for with the distribution's module in front, through the whole family of the exception's class.

@@ -3,8 +3,8 @@
 import builtins
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
-from switchgear.services._database_input import Params, check_statement
-from switchgear.services._database_rows import Shape, as_count, shape
+from switchgear.services._database.input import Params, check_statement
+from switchgear.services._database.rows import Shape, as_count, shape
 from switchgear.state import Outcome
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from math import isfinite
 from typing import Any, Final
 
 from switchgear.errors import UnprotectedError
-from switchgear.services._neural_errors import ModelError, VectorError
+from switchgear.services._neural.errors import ModelError, VectorError
 
 _BYTES: Final = (str, bytes, bytearray, memoryview)
 """Sequences, but of something else than numbers."""
@@ -31,7 +31,7 @@ def checked_vector(vector: Any) -> Any:
     usual = kind is list or kind is tuple
     if not usual and hasattr(vector, "__array__"):
         # Whoever has an array has numpy.
-        from switchgear.services._arrays import Arrays
+        from switchgear.services._neural.arrays import Arrays
 
         return Arrays("array").vector(vector)
     if not usual and (not isinstance(vector, Sequence) or isinstance(vector, _BYTES)):

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from switchgear._extras import need
-from switchgear.services._neural_errors import VectorError
+from switchgear.services._neural.errors import VectorError
 
 _REAL: Final = "biuf"
 

@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias, get_origin
 
 from switchgear._extras import need
-from switchgear.services._database_errors import RowDecodeError
+from switchgear.services._database.errors import RowDecodeError
 
 
 class Answer(NamedTuple):

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from switchgear._extras import need
-from switchgear.services._arrays import Arrays
-from switchgear.services._neural_errors import ModelError, NotTrainableError, VectorError
-from switchgear.services._neural_models import Work
-from switchgear.services._neural_numbers import answer, check_length
+from switchgear.services._neural.arrays import Arrays
+from switchgear.services._neural.errors import ModelError, NotTrainableError, VectorError
+from switchgear.services._neural.models import Work
+from switchgear.services._neural.numbers import answer, check_length
 
 if TYPE_CHECKING:
     import os

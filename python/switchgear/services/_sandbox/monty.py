@@ -6,14 +6,14 @@ from contextlib import suppress
 from typing import Any, ClassVar, Final
 
 from switchgear._extras import need
-from switchgear.services._execution import (
+from switchgear.services._sandbox.execution import (
     ExecutionError,
     ExecutionResult,
     Output,
     SandboxStoppedError,
     UnknownSandboxError,
 )
-from switchgear.services._shown import showing
+from switchgear.services._sandbox.shown import showing
 
 # How long past the time limit, as a share of it: monty kills a worker that does not come back to its interpreter ...
 _GRACE: Final = 0.25

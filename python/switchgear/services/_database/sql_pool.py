@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from switchgear._extras import need
-from switchgear.services._database_rows import Answer, Shape
+from switchgear.services._database.rows import Answer, Shape
 
 PURPOSE: Final = "DatabaseCircuitBreaker on PostgreSQL"
 

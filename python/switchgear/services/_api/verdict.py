@@ -3,7 +3,7 @@
 from typing import Final
 
 from switchgear._http import is_failure_status
-from switchgear.services._api_errors import ApiStatusError, BodyTooLargeError, DecodeError
+from switchgear.services._api.errors import ApiStatusError, BodyTooLargeError, DecodeError
 from switchgear.state import Outcome
 
 LIBRARIES: Final = ("httpx2", "httpx")

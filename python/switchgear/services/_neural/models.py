@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable
 from typing import Any, NamedTuple, NoReturn, Protocol, TypeAlias
 
-from switchgear.services._neural_errors import NotTrainableError
-from switchgear.services._neural_numbers import answer
+from switchgear.services._neural.errors import NotTrainableError
+from switchgear.services._neural.numbers import answer
 
 Work: TypeAlias = "tuple[Callable[[], Any], Callable[[], object] | None]"
 """What to do in a thread, and how to end it from outside, where there is a way."""
@@ -65,15 +65,15 @@ def model_of(model: Any) -> Model:
     if isinstance(model, type) and (hasattr(model, "predict") or hasattr(model, "run")):
         raise TypeError(f"the model must be an instance, not the class {model.__name__}")
     if isinstance(model, (str, os.PathLike)):
-        from switchgear.services._onnx import OnnxModel, load
+        from switchgear.services._neural.onnx import OnnxModel, load
 
         return OnnxModel(load(model))
     if all(hasattr(model, name) for name in ("get_inputs", "get_outputs", "run")):
-        from switchgear.services._onnx import OnnxModel
+        from switchgear.services._neural.onnx import OnnxModel
 
         return OnnxModel(model)
     if model is None or callable(getattr(model, "predict", None)):
-        from switchgear.services._sklearn import EstimatorModel, default_estimator
+        from switchgear.services._neural.sklearn import EstimatorModel, default_estimator
 
         return EstimatorModel(default_estimator() if model is None else model)
     if not callable(model):

@@ -4,12 +4,12 @@ from collections.abc import AsyncIterator, Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from switchgear.services._api_verdict import verdict
+from switchgear.services._api.verdict import verdict
 from switchgear.state import Outcome
 
 if TYPE_CHECKING:
     from switchgear._compat import Permit
-    from switchgear.services._api_exchange import Exchange
+    from switchgear.services._api.exchange import Exchange
 
 
 def watch(response: Any, permit: "Permit", exchange: "Exchange") -> None:

@@ -7,10 +7,10 @@ from functools import partial
 from typing import Any, Final
 
 from switchgear._extras import need
-from switchgear.services._arrays import Arrays
-from switchgear.services._neural_errors import ModelError, NotTrainableError, NotTrainedError, VectorError
-from switchgear.services._neural_models import Work
-from switchgear.services._neural_numbers import answer, check_length
+from switchgear.services._neural.arrays import Arrays
+from switchgear.services._neural.errors import ModelError, NotTrainableError, NotTrainedError, VectorError
+from switchgear.services._neural.models import Work
+from switchgear.services._neural.numbers import answer, check_length
 
 
 def default_estimator() -> Any:

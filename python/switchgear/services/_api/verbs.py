@@ -5,7 +5,7 @@
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 if TYPE_CHECKING:
-    from switchgear.services._api_request import Headers, Params
+    from switchgear.services._api.request import Headers, Params
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from switchgear import _trio
 from switchgear._extras import need
-from switchgear.services._api_verdict import LIBRARIES
+from switchgear.services._api.verdict import LIBRARIES
 
 SCHEMES: Final = ("http", "https")
 

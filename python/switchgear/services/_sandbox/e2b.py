@@ -7,8 +7,8 @@ from collections.abc import Coroutine, Mapping
 from typing import Any, ClassVar, Final
 
 from switchgear._extras import need
-from switchgear.services._execution import ExecutionError, ExecutionResult, Output, SandboxStoppedError
-from switchgear.services._sandbox_options import checked_key, passwords
+from switchgear.services._sandbox.execution import ExecutionError, ExecutionResult, Output, SandboxStoppedError
+from switchgear.services._sandbox.options import checked_key, passwords
 
 logger: Final = logging.getLogger("switchgear")
 

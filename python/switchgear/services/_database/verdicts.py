@@ -6,7 +6,7 @@ alike, sqlite3 a typing error and a broken disk ``OperationalError``. So the con
 
 from typing import Final
 
-from switchgear.services._database_errors import PoolExhaustedError, RowDecodeError
+from switchgear.services._database.errors import PoolExhaustedError, RowDecodeError
 from switchgear.state import Outcome
 
 FAILED_SQLSTATES: Final = ("08", "53", "57P0", "58", "XX", "57014")

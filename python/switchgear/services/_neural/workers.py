@@ -15,7 +15,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from switchgear.errors import CircuitBreakerError
-from switchgear.services._job import Job
+from switchgear.services._neural.job import Job
 
 if TYPE_CHECKING:
     from collections.abc import Callable

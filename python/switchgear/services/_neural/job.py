@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from contextvars import Context
 
-    from switchgear.services._workers import Pool
+    from switchgear.services._neural.workers import Pool
 
 T = TypeVar("T")
 

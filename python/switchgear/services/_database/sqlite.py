@@ -4,9 +4,9 @@ import asyncio
 import weakref
 from typing import Any
 
-from switchgear.services._database_rows import Shape
-from switchgear.services._sqlite_jobs import END, Begin, Commit, Job, Lane
-from switchgear.services._sqlite_thread import JOIN_SECONDS, Worker
+from switchgear.services._database.rows import Shape
+from switchgear.services._database.sqlite_jobs import END, Begin, Commit, Job, Lane
+from switchgear.services._database.sqlite_thread import JOIN_SECONDS, Worker
 
 
 class SqliteEngine:

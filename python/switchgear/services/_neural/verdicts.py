@@ -1,8 +1,8 @@
 """What an exception says of a model."""
 
 from switchgear.errors import UnprotectedError
-from switchgear.services._neural_errors import NotTrainedError, VectorError
-from switchgear.services._workers import WorkersBusyError
+from switchgear.services._neural.errors import NotTrainedError, VectorError
+from switchgear.services._neural.workers import WorkersBusyError
 from switchgear.state import Outcome
 
 _NEUTRAL = (NotTrainedError, UnprotectedError, VectorError, WorkersBusyError)

@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from switchgear.services._database_errors import TransactionEndedError, ended
-from switchgear.services._database_rows import Shape
-from switchgear.services._database_verdicts import sqlstate_of
-from switchgear.services._sql_pool import CLEANUP_SECONDS, Pool, answer
+from switchgear.services._database.errors import TransactionEndedError, ended
+from switchgear.services._database.rows import Shape
+from switchgear.services._database.sql_pool import CLEANUP_SECONDS, Pool, answer
+from switchgear.services._database.verdicts import sqlstate_of
 
 if TYPE_CHECKING:
-    from switchgear.services._sql import SqlEngine
+    from switchgear.services._database.sql import SqlEngine
 
 T = TypeVar("T")
 

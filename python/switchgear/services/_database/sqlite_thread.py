@@ -24,10 +24,10 @@ from itertools import count
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
-from switchgear.services._database_errors import ended
-from switchgear.services._database_rows import Answer
-from switchgear.services._sqlite_jobs import END, Begin, Commit, Job, Lane, refuse_all
-from switchgear.services._sqlite_statements import is_busy, pause, prepare, run
+from switchgear.services._database.errors import ended
+from switchgear.services._database.rows import Answer
+from switchgear.services._database.sqlite_jobs import END, Begin, Commit, Job, Lane, refuse_all
+from switchgear.services._database.sqlite_statements import is_busy, pause, prepare, run
 
 PROGRESS_STEPS: Final = 1_000_000
 JOIN_SECONDS: Final = 5.0

@@ -1,0 +1,1 @@
+"""The parts of the API service: one idea a file."""

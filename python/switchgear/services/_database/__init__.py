@@ -1,0 +1,1 @@
+"""The parts of the database service: one idea a file."""

@@ -1,0 +1,1 @@
+"""The parts of the neural service: one idea a file."""
