@@ -5,26 +5,34 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self, TypeAlias
 
 from switchgear.config import CircuitBreakerConfig
 from switchgear.registry import CircuitBreakerRegistry, default_registry
+from switchgear.state import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from switchgear.breaker import CircuitBreaker
     from switchgear.metrics import CircuitBreakerMetrics
-    from switchgear.state import Outcome
 
 Classify: TypeAlias = "Callable[[Exception], Outcome | None]"
 
 
 class FirstThen(NamedTuple):
-    """Ask the user's classification first, the service's where that has no answer; comparable, as a config must be."""
+    """Ask the user's configuration first, the service where that says nothing; comparable, as a config must be."""
 
-    first: Classify
+    classify: "Classify | None"
+    ignore: tuple[type[BaseException], ...]
+    record_only: tuple[type[BaseException], ...] | None
     then: Classify
 
-    def __call__(self, error: Exception) -> "Outcome | None":
-        outcome = self.first(error)
-        return self.then(error) if outcome is None else outcome
+    def __call__(self, error: Exception) -> Outcome | None:
+        outcome = None if self.classify is None else self.classify(error)
+        if outcome is not None:
+            return outcome
+        if isinstance(error, self.ignore):
+            return None
+        verdict = self.then(error)
+        # `record_only` narrows what is a failure; what is neutral to the service stays so.
+        return None if verdict is Outcome.FAILURE and self.record_only is not None else verdict
 
 
 class Service:
@@ -35,7 +43,8 @@ class Service:
         name: What the service is called; a non-empty str.
         defaults: The configuration where none is given.
         classify: The service's verdict on an exception.
-        config: The user's configuration; its ``classify`` is asked before the service's.
+        config: The user's configuration; its ``classify`` and ``ignore`` are asked before the service's verdict, and
+            ``record_only`` narrows what the service takes for a failure.
         registry: Where the breaker is registered; default the process's registry.
 
     Raises:
@@ -68,8 +77,8 @@ class Service:
             registry = default_registry()
         elif not isinstance(registry, CircuitBreakerRegistry):
             raise TypeError(f"registry must be a CircuitBreakerRegistry or None, not {type(registry).__name__}")
-        users = config.classify
-        config = config.replace(classify=classify if users is None else FirstThen(users, classify))
+        asks = FirstThen(config.classify, config.ignore, config.record_only, classify)
+        config = config.replace(classify=classify if asks[:3] == (None, (), None) else asks)
         self.breaker = registry.get_or_create(f"{kind}:{name}", config)
 
     @property

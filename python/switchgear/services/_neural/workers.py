@@ -14,7 +14,7 @@ import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from switchgear.errors import CircuitBreakerError
+from switchgear.errors import BulkheadFullError
 from switchgear.services._neural.job import Job
 
 if TYPE_CHECKING:
@@ -23,29 +23,18 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class WorkersBusyError(CircuitBreakerError):
+class WorkersBusyError(BulkheadFullError):
     """A call was turned away: every place is taken. It says nothing of the dependency and never trips the breaker.
 
     Args:
         name: Whose places they are: the breaker's name.
-        limit: How many there are.
+        limit: How many calls run at a time.
         abandoned: How many of them are held by threads whose callers have left.
     """
 
     def __init__(self, name: str, limit: int, abandoned: int) -> None:
-        super().__init__(name, limit, abandoned)
-
-    @property
-    def name(self) -> str:
-        """The breaker's name."""
-        name: str = self.args[0]
-        return name
-
-    @property
-    def limit(self) -> int:
-        """How many calls run at a time."""
-        limit: int = self.args[1]
-        return limit
+        super().__init__(name, limit)
+        self.args = (name, limit, abandoned)
 
     @property
     def abandoned(self) -> int:

@@ -1,0 +1,76 @@
+"""What all services have in common."""
+
+from typing import Any
+
+import pytest
+
+from switchgear import CircuitBreakerConfig, CircuitBreakerRegistry
+from switchgear.services._service import Service
+from switchgear.state import Outcome
+
+DEFAULTS = CircuitBreakerConfig(failure_threshold=7)
+
+
+def verdict(error: Exception) -> Outcome:
+    return {LookupError: Outcome.SUCCESS, BlockingIOError: Outcome.IGNORED}.get(type(error), Outcome.FAILURE)
+
+
+def service(name: Any = "x", **arguments: Any) -> Service:
+    arguments = {"config": None, "registry": CircuitBreakerRegistry(), **arguments}
+    return Service("kind", name, defaults=DEFAULTS, classify=verdict, **arguments)
+
+
+def outcome(service: Service, error: Exception) -> str:
+    def raises() -> None:
+        raise error
+
+    with pytest.raises(type(error)):
+        service.breaker.call_sync(raises)
+    metrics = service.get_metrics()._asdict()
+    return next(name for name in ("successful_calls", "failed_calls", "ignored_calls") if metrics[name])
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (None, ["successful_calls", "ignored_calls", "failed_calls", "failed_calls"]),
+        (CircuitBreakerConfig(ignore=OSError), ["successful_calls", "ignored_calls", "ignored_calls", "failed_calls"]),
+        (
+            CircuitBreakerConfig(record_only=OSError),
+            ["successful_calls", "ignored_calls", "failed_calls", "successful_calls"],
+        ),
+        (
+            CircuitBreakerConfig(classify=lambda error: Outcome.IGNORED if isinstance(error, LookupError) else None),
+            ["ignored_calls", "ignored_calls", "failed_calls", "failed_calls"],
+        ),
+    ],
+)
+def test_the_users_configuration_is_asked_before_the_service(
+    config: CircuitBreakerConfig | None, expected: list[str]
+) -> None:
+    """``classify`` and ``ignore`` come first, and ``record_only`` narrows what the service takes for a failure."""
+    errors = [LookupError(), BlockingIOError(), OSError(), ValueError()]
+    assert expected == [outcome(service(config=config), error) for error in errors]
+
+
+def test_a_service_of_the_same_name_shares_the_breaker_and_warns_of_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """Two services of one name and configuration are two doors to one breaker."""
+    registry, config = CircuitBreakerRegistry(), CircuitBreakerConfig(ignore=OSError)
+    first, second = (service(registry=registry, config=config) for _ in range(2))
+    assert first.breaker is second.breaker is registry["kind:x"]
+    assert first.name == "kind:x"
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "text"),
+    [
+        ({"name": 7}, TypeError, "the name of the kind service must be a str, not int"),
+        ({"name": ""}, ValueError, "the name of the kind service must not be empty"),
+        ({"config": 3}, TypeError, "config must be a CircuitBreakerConfig or None, not int"),
+        ({"registry": {}}, TypeError, "registry must be a CircuitBreakerRegistry or None, not dict"),
+    ],
+)
+def test_what_is_wrong_is_told_at_once(arguments: dict[str, Any], error: type[Exception], text: str) -> None:
+    with pytest.raises(error, match=text):
+        service(**arguments)
