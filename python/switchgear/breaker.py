@@ -10,7 +10,6 @@ from switchgear.config import CircuitBreakerConfig
 from switchgear.events import LOCK, Cause, Listener, Listeners, TransitionEvent, explain, log_transition
 from switchgear.fallback import FallbackView
 from switchgear.guard import Guard
-from switchgear.history import History
 from switchgear.metrics import CircuitBreakerMetrics
 from switchgear.protect import protect
 from switchgear.state import State
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from switchgear._compat import ManualClock
+    from switchgear.history import History
     from switchgear.streams import EventStream
 
 P = ParamSpec("P")
@@ -65,7 +65,7 @@ class CircuitBreaker(_compat.Breaker):
 
     __slots__ = ("__weakref__", "_history", "_listeners", "_shared_listeners")
 
-    _history: History
+    _history: "History"
     """There from the first transition on."""
     _listeners: Listeners | None
     _shared_listeners: Listeners | None
@@ -286,7 +286,10 @@ class CircuitBreaker(_compat.Breaker):
             if listeners is not None:
                 listeners.notify(event)
 
-    def _made_history(self) -> History:
+    def _made_history(self) -> "History":
+        # Imported late: by a program's first state change.
+        from switchgear.history import History
+
         history: History | None = getattr(self, "_history", None)
         if history is None:
             with LOCK:

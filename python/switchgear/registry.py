@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from switchgear.breaker import CircuitBreaker
 from switchgear.config import CircuitBreakerConfig
 from switchgear.events import Listener, Listeners
-from switchgear.family import DEFAULT_KEYS, Family
 from switchgear.metrics import CircuitBreakerMetrics
 
 if TYPE_CHECKING:
     from switchgear._compat import ManualClock
+    from switchgear.family import Family
     from switchgear.streams import EventStream
 
 AnyListener = TypeVar("AnyListener", bound=Listener)
@@ -77,7 +77,7 @@ class CircuitBreakerRegistry(Mapping[str, CircuitBreaker]):
             logger.warning("breaker %r keeps its configuration %s; %s is not used", name, breaker.config, config)
         return breaker
 
-    def family(self, name: str, config: CircuitBreakerConfig | None = None, max_keys: int | None = None) -> Family:
+    def family(self, name: str, config: CircuitBreakerConfig | None = None, max_keys: int | None = None) -> "Family":
         """Return the family of this name, made now if there is none: ``family["NYSE"]`` is a breaker of its own.
 
         Its breakers share the listeners and the clock of this registry and are not in its mapping.
@@ -92,6 +92,9 @@ class CircuitBreakerRegistry(Mapping[str, CircuitBreaker]):
             ValueError: The name is empty, ``max_keys`` out of range.
             TypeError: The name is no string, or the config no ``CircuitBreakerConfig``.
         """
+        # Imported late: whoever has no families spares it.
+        from switchgear.family import DEFAULT_KEYS, Family
+
         family = self._families.get(name)
         if family is not None and config in (None, family.config) and max_keys in (None, family.max_keys):
             return family
@@ -111,7 +114,7 @@ class CircuitBreakerRegistry(Mapping[str, CircuitBreaker]):
         return family
 
     @property
-    def families(self) -> dict[str, Family]:
+    def families(self) -> "dict[str, Family]":
         """The families by name, as they are now."""
         return self._families.copy()
 
