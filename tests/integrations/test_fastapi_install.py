@@ -117,6 +117,15 @@ def test_a_rejection_in_a_dependency_of_a_sync_route(shop: Shop) -> None:
         assert 200 == Answer(f"{url}/sync").status
 
 
+def test_a_full_bulkhead(shop: Shop) -> None:
+    """503 as well, and soon worth another try."""
+    install(shop.app, shop.registry)
+    shop.tokens.reconfigure(CircuitBreakerConfig(max_concurrent=1))
+    with serving(shop.app) as url, shop.tokens.guard():
+        answer = Answer(f"{url}/sync")
+    assert (503, "1", "tokens") == (answer.status, answer.headers["retry-after"], answer.json()["breaker"])
+
+
 def test_the_health_page(shop: Shop) -> None:
     """GET /health/breakers shows every breaker, and those of families, and always answers 200."""
     install(shop.app, shop.registry)

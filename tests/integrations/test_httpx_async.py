@@ -141,6 +141,19 @@ def test_the_readers_own_time_is_not_the_hosts(library: Any, server: FaultyServe
     run(main())
 
 
+def test_a_breaker_that_is_reconfigured(library: Any, server: FaultyServer) -> None:
+    """An operator may change the timeout of one host while the transport is in use."""
+
+    async def main() -> None:
+        async with serve(library, server) as site:
+            site.breaker.reconfigure(site.breaker.config.replace(timeout=0.1))
+            with pytest.raises(CallTimeoutError, match=r"after 0\.1s"):
+                await site.client.get("/hang-in-body/200")
+            assert TIMED_OUT == counted(site.breaker)
+
+    run(main())
+
+
 def test_no_timeout(library: Any, server: FaultyServer) -> None:
     """timeout=None: the exchange takes what it takes."""
 

@@ -296,6 +296,16 @@ def test_respond_answers_a_rejection(make: Callable[..., Site], server: FaultySe
     assert "60" == site.client.get("/").headers["retry-after"]
 
 
+def test_a_full_bulkhead_is_answered_like_an_open_breaker(make: Callable[..., Site]) -> None:
+    """A streamed body keeps its place until its end; who comes beyond is told to come back in a second."""
+    site = make(on_open="respond", config=CONFIG.replace(max_concurrent=1))
+    with site.client.stream("GET", "/parts/50"):
+        response = site.client.get("/")
+        assert (503, "1") == (response.status_code, response.headers["retry-after"])
+        assert "is full" in response.json()["detail"]
+    assert 200 == site.client.get("/").status_code
+
+
 def test_unbounded_hosts_are_bounded(make: Callable[..., Site], request: pytest.FixtureRequest) -> None:
     """A crawler that sees a million hosts keeps max_hosts breakers."""
     library = request.node.callspec.params["make"]

@@ -9,8 +9,15 @@ import httpx
 import httpx2
 import pytest
 
-from switchgear import CallTimeoutError, CircuitBreakerConfig, CircuitBreakerRegistry, CircuitOpenError, State
-from switchgear.integrations._httpx_verdicts import BadStatusError, classify
+from switchgear import (
+    BulkheadFullError,
+    CallTimeoutError,
+    CircuitBreakerConfig,
+    CircuitBreakerRegistry,
+    CircuitOpenError,
+    State,
+)
+from switchgear.integrations._httpx.verdicts import BadStatusError, classify
 from switchgear.integrations._rejection import problem, wait_seconds
 from switchgear.integrations.httpx import BreakerTransport, host
 from switchgear.registry import default_registry
@@ -115,6 +122,7 @@ def test_neutral_words_of_httpx(library: Any, name: str) -> None:
         (CallTimeoutError("inner", 1.0), None),
         (Exception("never heard of"), None),
         (CircuitOpenError("inner", State.OPEN, 1.0), Outcome.IGNORED),
+        (BulkheadFullError("inner", 1), Outcome.IGNORED),
         (FileNotFoundError("upload.bin"), Outcome.IGNORED),
         (httpx2.StreamConsumed(), Outcome.IGNORED),
         (httpx2.TooManyRedirects("x"), Outcome.IGNORED),
@@ -145,6 +153,13 @@ def test_a_problem_has_no_infinity() -> None:
     """JSON knows no infinity: null."""
     assert None is problem(CircuitOpenError("x", State.OPEN, float("inf")), "")["retry_after"]
     assert 1.235 == problem(CircuitOpenError("x", State.OPEN, 1.23456), "")["retry_after"]
+
+
+def test_a_full_bulkhead_is_a_problem_too() -> None:
+    """It has neither state nor time: a place may be free any moment."""
+    error = BulkheadFullError("x", 1)
+    assert (None, 1.0) == (problem(error, "")["state"], problem(error, "")["retry_after"])
+    assert 1 == wait_seconds(error)
 
 
 def test_neither_library_is_imported() -> None:

@@ -4,9 +4,9 @@ import math
 from http import HTTPStatus
 from typing import Any, Final
 
-from switchgear.errors import CircuitBreakerError, CircuitOpenError
+from switchgear.errors import BulkheadFullError, CircuitBreakerError, CircuitOpenError
 
-REJECTIONS: Final[tuple[type[CircuitBreakerError], ...]] = (CircuitOpenError,)
+REJECTIONS: Final[tuple[type[CircuitBreakerError], ...]] = (CircuitOpenError, BulkheadFullError)
 """The exceptions that say: this call was not made. Each has a ``name``; ``state`` and ``retry_after`` are optional."""
 
 PROBLEM_TYPE: Final = "application/problem+json"

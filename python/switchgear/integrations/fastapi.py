@@ -20,10 +20,10 @@ def install(
 ) -> None:
     """Teach a FastAPI application what a rejection is, and give it a page with the state of every breaker.
 
-    A ``CircuitOpenError`` that leaves a route or a dependency becomes an answer 503 with ``Retry-After`` and a problem
-    document (RFC 9457): the breaker's name, its state and ``retry_after`` in seconds, null where only an operator can
-    tell. It does not quote what failed, which strangers may read. An application with a handler of its own for
-    ``CircuitOpenError`` keeps that.
+    A ``CircuitOpenError`` or a ``BulkheadFullError`` that leaves a route or a dependency becomes an answer 503 with
+    ``Retry-After`` and a problem document (RFC 9457): the breaker's name, its state and ``retry_after`` in seconds,
+    null where only an operator can tell. It does not quote what failed, which strangers may read. An application with a
+    handler of its own for one of them keeps that.
 
     ``GET`` of the path answers with the breakers and the families of the registry; see ``overview``. It always answers
     200: that a dependency is down is no reason to restart whoever noticed.

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from switchgear._http import is_failure_status, retry_after, says_when
 from switchgear.config import CircuitBreakerConfig
-from switchgear.integrations._deadline import Pace
-from switchgear.integrations._httpx_bodies import ASYNC_KINDS, SYNC_KINDS, AsyncBody, SyncBody
-from switchgear.integrations._httpx_verdicts import BadStatusError, classify
+from switchgear.integrations._httpx.bodies import ASYNC_KINDS, SYNC_KINDS, AsyncBody, SyncBody
+from switchgear.integrations._httpx.deadline import Pace
+from switchgear.integrations._httpx.verdicts import BadStatusError, UsersFirst, classify
 from switchgear.integrations._rejection import PROBLEM_TYPE, REJECTIONS, problem, wait_seconds
 from switchgear.registry import CircuitBreakerRegistry, default_registry
-from switchgear.services._service import FirstThen
 
 if TYPE_CHECKING:
     from switchgear._compat import Permit
@@ -94,8 +93,8 @@ class BreakerTransport(_Transport):  # type: ignore[misc]
         self._key = key
         self._responds = on_open == "respond"
         self._family = _family(registry, name, config, max_hosts)
-        self._pace = Pace(self._family.config.timeout)
-        self._is_failure = self._family.config.is_failure
+        self._config = self._family.config
+        self._pace = Pace(self._config.timeout)
 
     @property
     def family(self) -> "Family":
@@ -120,7 +119,7 @@ class BreakerTransport(_Transport):  # type: ignore[misc]
             permit._settle_exception(error)
             raise
         try:
-            settled = self._settled(permit, response)
+            settled = _settled(breaker.config, permit, response)
         except BaseException:
             response.close()
             raise
@@ -143,7 +142,9 @@ class BreakerTransport(_Transport):  # type: ignore[misc]
             if self._responds:
                 return _rejected(request, error)
             raise
-        pace, begun = self._pace, monotonic()
+        config, begun = breaker.config, monotonic()
+        # Another one where an operator has reconfigured this breaker alone.
+        pace = self._pace if config is self._config else Pace(config.timeout)
         try:
             response = await pace.call(send, request)
         except BaseException as error:
@@ -151,9 +152,9 @@ class BreakerTransport(_Transport):  # type: ignore[misc]
             raise
         until = monotonic()
         # The usual answer is known without a call.
-        if not 200 <= response.status_code < 400 or self._is_failure is not None or response.is_closed:
+        if not 200 <= response.status_code < 400 or config.is_failure is not None or response.is_closed:
             try:
-                self._settled(permit, response)
+                _settled(config, permit, response)
             except BaseException:
                 await response.aclose()
                 raise
@@ -165,30 +166,6 @@ class BreakerTransport(_Transport):  # type: ignore[misc]
             body.pace, body.soon, body.until, body.parts = pace, begun + pace.soon, until, None
             response.stream = body
         return response
-
-    def _settled(self, permit: "Permit", response: Any) -> bool:
-        """Settle by the status and what it says, where nothing is to come that could change it; tell whether."""
-        status: int = response.status_code
-        if status >= 400 and is_failure_status(status):
-            asked = retry_after(response.headers.get("retry-after"), time()) if says_when(status) else None
-            permit.failure(BadStatusError(status), retry_after=asked)
-        elif self._is_failure is not None and self._judged(permit, response):
-            permit.failure(BadStatusError(status))
-        elif response.is_closed or status == _SWITCHING_PROTOCOLS:
-            # The body is there already, or there is none: the connection is a websocket's now.
-            permit.success()
-        else:
-            return False
-        return True
-
-    def _judged(self, permit: "Permit", response: Any) -> bool:
-        judge = self._is_failure
-        try:
-            return judge is not None and bool(judge(response))
-        except BaseException:
-            # As with call(): what the user's judge raises reaches the caller and says nothing of the host.
-            permit.release()
-            raise
 
     def close(self) -> None:
         """Close the transport that does the work; the breakers stay."""
@@ -218,6 +195,31 @@ class BreakerTransport(_Transport):  # type: ignore[misc]
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._family!r}, next {type(self._next).__name__}>"
+
+
+def _settled(config: CircuitBreakerConfig, permit: "Permit", response: Any) -> bool:
+    """Settle by the status and what it says, where nothing is to come that could change it; tell whether."""
+    status: int = response.status_code
+    if status >= 400 and is_failure_status(status):
+        asked = retry_after(response.headers.get("retry-after"), time()) if says_when(status) else None
+        permit.failure(BadStatusError(status), retry_after=asked)
+    elif config.is_failure is not None and _judged(config.is_failure, permit, response):
+        permit.failure(BadStatusError(status))
+    elif response.is_closed or status == _SWITCHING_PROTOCOLS:
+        # The body is there already, or there is none: the connection is a websocket's now.
+        permit.success()
+    else:
+        return False
+    return True
+
+
+def _judged(judge: Callable[[Any], object], permit: "Permit", response: Any) -> bool:
+    try:
+        return bool(judge(response))
+    except BaseException:
+        # As with call(): what the user's judge raises reaches the caller and says nothing of the host.
+        permit.release()
+        raise
 
 
 def _rejected(request: Any, error: Any) -> Any:
@@ -252,8 +254,9 @@ def _family(
     elif not isinstance(config, CircuitBreakerConfig):
         raise TypeError(f"config must be a CircuitBreakerConfig or None, not {type(config).__name__}")
     users = config.classify
-    if users is not classify and not (isinstance(users, FirstThen) and users.then is classify):
-        config = config.replace(classify=classify if users is None else FirstThen(users, classify))
+    # A configuration that comes from another transport has ours already.
+    if users is not classify and not isinstance(users, UsersFirst):
+        config = config.replace(classify=classify if users is None else UsersFirst(users))
     return registry.family(name, config, max_hosts)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 if TYPE_CHECKING:
     from switchgear._compat import Permit
     from switchgear.breaker import CircuitBreaker
-    from switchgear.integrations._deadline import Pace
+    from switchgear.integrations._httpx.deadline import Pace
 
 
 class _Body:
