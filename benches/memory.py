@@ -9,8 +9,12 @@ from typing import Final
 
 COUNT: Final = 10_000
 REPEATS: Final = 5
-WAYS: Final = {"direct": "one more breaker, with name", "registry": "  through a registry"}
-"""How a breaker comes into being: ``CircuitBreaker(name)``, or ``registry.get_or_create(name)``."""
+WAYS: Final = {
+    "direct": ("one more breaker, with name", 600),
+    "registry": ("  through a registry", 600),
+    "window": ("  with FailureRate over Calls(100)", 1024),
+}
+"""How a breaker comes into being, ``CircuitBreaker(name)`` or ``registry.get_or_create``, and how large it may be."""
 
 
 def resident_bytes() -> int:
@@ -34,10 +38,17 @@ def bytes_each(backend: str, way: str) -> list[float]:
 
 
 def _child(way: str) -> float:
-    from switchgear import CircuitBreaker, CircuitBreakerRegistry
+    from switchgear import CircuitBreaker, CircuitBreakerConfig, CircuitBreakerRegistry
+    from switchgear.rules import Calls, FailureRate
 
     registry = CircuitBreakerRegistry()
-    make = CircuitBreaker if way == "direct" else registry.get_or_create
+    window = CircuitBreakerConfig(trip=FailureRate(window=Calls(100)))
+    makers = {
+        "direct": CircuitBreaker,
+        "registry": registry.get_or_create,
+        "window": lambda name: CircuitBreaker(name, window),
+    }
+    make = makers[way]
     kept: list[object] = [None] * COUNT
     # Whatever the first ones set up for all, and the call that every one of them will see.
     for number in range(10):

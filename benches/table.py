@@ -13,6 +13,7 @@ from statistics import median
 from typing import Any, Final
 
 import core_results
+import gates
 import host
 import memory
 import peers
@@ -74,7 +75,11 @@ def _rows(options: argparse.Namespace) -> Iterator[Row]:
     def wanted(key: str) -> bool:
         return not options.only or any(word in key for word in options.only)
 
-    measured = {scenario: Samples() for scenario in [*scenarios(), *trip_rules.scenarios()] if wanted(scenario.key)}
+    measured = {
+        scenario: Samples()
+        for scenario in [*scenarios(), *trip_rules.scenarios(), *gates.scenarios()]
+        if wanted(scenario.key)
+    }
     for _ in range(PASSES):
         for scenario, samples in measured.items():
             rounds = options.rounds // PASSES
@@ -120,9 +125,9 @@ def _aspect(scenario: Scenario, budget: Budget, samples: Samples) -> str:
 
 
 def _of_memory() -> Iterator[Row]:
-    for way, title in memory.WAYS.items():
+    for way, (title, limit) in memory.WAYS.items():
         native, twin = memory.bytes_each("native", way), memory.bytes_each("pure", way)
-        yield Row("memory", title, median(native), quartiles(native), 600, "B", median(twin))
+        yield Row("memory", title, median(native), quartiles(native), limit, "B", median(twin))
 
 
 def _of_import() -> Iterator[Row]:

@@ -326,7 +326,7 @@ impl Block {
 fn cause(rules: &Rules, old: Word, event: Event) -> Cause {
     match event {
         Event::Failure if old.records() => {
-            Cause::Rule(Met { rule: rules.trip_rule, hits: rules.trip.after(old.payload & !RAMP, true), calls: 0 })
+            Cause::Rule(Met { rule: u32::from(rules.trip_rule), hits: rules.trip.after(old.payload & !RAMP, true), calls: 0 })
         }
         Event::RampOver => Cause::Ramp,
         Event::Arrival | Event::Success | Event::Failure | Event::Trip | Event::NewScore => Cause::Recovery,

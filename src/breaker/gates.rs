@@ -22,9 +22,10 @@ pub struct Gates {
 }
 
 impl Gates {
-    /// Whether there is any.
-    pub(super) fn is_any(&self) -> bool {
-        self.observes || self.ramp.is_some() || self.bulkhead.is_some() || self.throttle.is_some()
+    /// Whether they may stop a call that the state lets pass.
+    #[inline(always)]
+    pub(super) fn stop_any(&self) -> bool {
+        self.bulkhead.is_some() || self.throttle.is_some()
     }
 
     /// What the ramp, if there is one, says to a call that found `word`.

@@ -18,8 +18,6 @@ use super::word::{Generation, State, Word};
 #[derive(Debug)]
 pub struct Plan {
     rules: Rules,
-    /// Raised by each plan that replaces another, modulo 256.
-    number: u8,
     /// Absent where the word that decides is all that the rules need, which is the usual case.
     more: Option<Box<More>>,
 }
@@ -39,15 +37,14 @@ impl Plan {
     /// The plan of rules that need nothing more.
     #[must_use]
     pub fn new(rules: Rules) -> Self {
-        Self { rules, number: 0, more: None }
+        Self { rules, more: None }
     }
 
     /// The plan of rules that need more.
     #[must_use]
     pub fn with(rules: Rules, more: More) -> Self {
-        let gates = more.gates.filter(|gates| gates.is_any());
-        let rules = Rules { ramps: gates.as_ref().is_some_and(|gates| gates.ramp.is_some()), ..rules };
-        Self { rules, number: 0, more: Some(Box::new(More { gates, ..more })) }
+        let rules = Rules { ramps: more.gates.as_ref().is_some_and(|gates| gates.ramp.is_some()), ..rules };
+        Self { rules, more: Some(Box::new(more)) }
     }
 
     /// The same plan, to replace `old`, which the breaker of `block` played by. It goes on where the old one is: with the attempts to
@@ -63,7 +60,8 @@ impl Plan {
         if self.rules.trip != old.rules.trip {
             block.command(&self.rules, None, Event::NewScore, now_ns, |_| tick::NEVER);
         }
-        Self { number: old.number.wrapping_add(1), ..self }
+        let rules = Rules { number: old.rules.number.wrapping_add(1), ..self.rules };
+        Self { rules, ..self }
     }
 
     /// Ask to make a call. The time is asked for only where the answer depends on it, or calls are measured.
@@ -84,7 +82,7 @@ impl Plan {
     pub fn pass(&self, block: &Block, time: impl Time) -> Option<Permit> {
         let generation = block.passing()?;
         match &self.more {
-            Some(more) if more.gates.is_some() => None,
+            Some(more) if more.gates.as_ref().is_some_and(|gates| gates.stop_any()) => None,
             Some(more) if more.meters.measures() => Some(Permit::measured(generation, time.coarse_ns())),
             _ => Some(Permit::plain(generation)),
         }
@@ -119,7 +117,7 @@ impl Plan {
             }
         };
         let observes = more.gates.as_ref().is_some_and(|gates| gates.observes);
-        (Self::counted(block, answer, observes).map(|permit| permit.by(self.number)), change)
+        (Self::counted(block, answer, observes).map(|permit| permit.by(self.rules.number)), change)
     }
 
     /// Through the gates that are beside the state. DISABLED has none.
@@ -202,7 +200,7 @@ impl Plan {
         let More { meters, gates, .. } = more;
         let generation = permit.admitted_in();
         let now_ns = if meters.needs_time() { time.coarse_ns() } else { 0 };
-        let duration_ns = if meters.measures() { permit.duration_ns(self.number, self.rules.lease_ns, now_ns) } else { 0 };
+        let duration_ns = if meters.measures() { permit.duration_ns(self.rules.number, self.rules.lease_ns, now_ns) } else { 0 };
         let failed = matches!(outcome, Outcome::Failure | Outcome::Timeout);
         let counts = outcome != Outcome::Ignored && !permit.is_observed() && block.records_in(generation);
         if let Some(gates) = gates {
@@ -219,7 +217,7 @@ impl Plan {
                 return None;
             }
             // Of several rules met at once the first one counts.
-            met = met.filter(|met| !(failed && met.rule > self.rules.trip_rule && block.is_on_the_brink(&self.rules)));
+            met = met.filter(|met| !(failed && met.rule > u32::from(self.rules.trip_rule) && block.is_on_the_brink(&self.rules)));
         }
         // A probe that was slow is no sign of health, whatever it brought.
         let is_slow = outcome == Outcome::Success && meters.is_slow(duration_ns);

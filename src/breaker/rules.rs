@@ -48,7 +48,7 @@ pub struct Rules {
     /// What trips in CLOSED, beside the [meters](super::Meters).
     pub trip: Score,
     /// The place of `trip` among all rules of the breaker.
-    pub trip_rule: u32,
+    pub trip_rule: u8,
     /// Consecutive successful probes in HALF_OPEN that close, 1 to 1,000,000,000.
     pub success_threshold: u32,
     /// Probes at a time in HALF_OPEN, 1 to [`MAX_PROBES`].
@@ -59,6 +59,8 @@ pub struct Rules {
     pub lease_ns: u64,
     /// Whether successful probes begin a ramp, and its end closes.
     pub ramps: bool,
+    /// Raised by all rules that replace others, modulo 256: a permit knows those that it was given by.
+    pub number: u8,
 }
 
 impl Rules {
@@ -75,6 +77,7 @@ impl Rules {
             reset_timeout_ns,
             lease_ns: reset_timeout_ns,
             ramps: false,
+            number: 0,
         }
     }
 }

@@ -112,6 +112,7 @@ mod tests {
         reset_timeout_ns: 1_000_000_000,
         lease_ns: 1,
         ramps: false,
+        number: 0,
     };
 
     fn after(rules: &Rules, word: Word, event: Event, now_ns: u64) -> Word {

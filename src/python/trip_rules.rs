@@ -7,17 +7,17 @@ use pyo3::types::PyTuple;
 use crate::breaker::{MeterRule, Meters, Rate, Score, Window};
 
 /// The score for the word that decides, with its place among the rules, and the meters for all other rules, if there are any.
-type Split = ((u32, Score), Option<Meters>);
+type Split = ((u8, Score), Option<Meters>);
 
 /// Split the rules, a tuple of those of `switchgear.rules`: the first score goes into the word.
 pub fn of(rules: &Bound<'_, PyAny>) -> PyResult<Split> {
     let plain = rules.py().import("switchgear.rules")?.call_method1("meters", (rules,))?;
     let mut word = None;
     let mut meters = Vec::new();
-    for (place, rule) in (0..).zip(plain.try_iter()?) {
+    for (place, rule) in (0_u8..).zip(plain.try_iter()?) {
         match meter(rule?.cast::<PyTuple>()?)? {
             MeterRule::Score(score) if word.is_none() => word = Some((place, score)),
-            rule => meters.push((place, rule)),
+            rule => meters.push((place.into(), rule)),
         }
     }
     let meters = (!meters.is_empty()).then(|| Meters::new(&meters));

@@ -23,7 +23,7 @@ class Rules:
     __slots__ = (
         *("config", "number", "up", "down", "limit", "score_rule", "meters", "slower_than_ns"),
         *("success_threshold", "probes", "reset_ns", "lease_ns", "quick"),
-        *("backoff", "max_wait_ns", "ramp", "places", "gates", "more"),
+        *("backoff", "max_wait_ns", "ramp", "places", "gates", "stop_any", "more"),
     )
 
     def __init__(self, config: CircuitBreakerConfig) -> None:
@@ -62,6 +62,8 @@ class Rules:
         self.gates: Gates | None = None
         if config.ramp or config.throttle or self.places or config.mode == "observe":
             self._read_gates(config)
+        self.stop_any = bool(self.places or config.throttle)
+        """Whether a call that the state lets pass may be stopped."""
         self.more = bool(self.meters or self.gates or self.backoff or self.max_wait_ns)
         """Whether the rules need more than the word: then the attempts to recover are remembered."""
 

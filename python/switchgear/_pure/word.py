@@ -112,11 +112,11 @@ class Word:
         """HALF_OPEN whose probes have succeeded: a growing part of the calls passes."""
         self.ramp_since = ramp_since
         """The tick of the ramp's first call; None before it."""
-        self.calm = state is CLOSED and count == 0 and not rules.meters and rules.gates is None
+        self.calm = state is CLOSED and count == 0 and not rules.meters and not rules.stop_any
         """A success changes nothing, neither here nor in a meter."""
         self.quick = self.calm and rules.quick
         """A returned value is such a success, and counted by one increment."""
-        is_shared = state is DISABLED or (state is CLOSED and rules.slower_than_ns == math.inf and rules.gates is None)
+        is_shared = state is DISABLED or (state is CLOSED and rules.slower_than_ns == math.inf and not rules.stop_any)
         self.grant = Grant(generation) if is_shared else None
         """The grant that everybody gets, where everybody gets the same."""
 

@@ -61,6 +61,7 @@ fn rules() -> impl Strategy<Value = Rules> {
             reset_timeout_ns,
             lease_ns,
             ramps: false,
+            number: 0,
         },
     )
 }
