@@ -30,10 +30,9 @@ def scenarios() -> list[Scenario]:
         def make(backend: type[Any], options: dict[str, Any] = options) -> Any:
             return backend("bench", CircuitBreakerConfig(**options))
 
+        sync_limit, async_limit = (Budget("floor", limit) for limit in LIMITS[name])
         title = f"@cb, {name}"
-        rows.append(
-            scenario(title, title, Budget("floor", LIMITS[name][0]), f=bare, floor="f()", guarded="g()", make=make)
-        )
+        rows.append(scenario(title, title, sync_limit, f=bare, floor="f()", guarded="g()", make=make))
         title = f"await cb.call(f), {name}"
         rows.append(
             scenario(

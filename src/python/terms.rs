@@ -21,8 +21,8 @@ use crate::breaker::{Backoff, Block, Bulkhead, Gates, More, Plan, Ramp, Recovery
 /// What a configuration comes to.
 pub struct Terms {
     pub plan: Plan,
-    /// Seconds that an awaited call may take.
-    pub timeout: Option<f64>,
+    /// Seconds that an awaited call may take; infinite: there is no limit. (No `Option`: that is a word more, in each breaker.)
+    pub timeout: f64,
     /// Absent where the configuration says nothing of exceptions and results: then every exception is a failure, every result a success.
     pub judge: Option<Box<Judge>>,
     pub config: Py<PyAny>,
@@ -64,7 +64,7 @@ impl Terms {
                 Plan::with(rules, More { meters, recovery, gates: gates.map(Box::new) })
             }
         };
-        Ok(Self { plan, timeout, judge: Judge::from_config(&config)?, config: config.unbind() })
+        Ok(Self { plan, timeout: timeout.unwrap_or(f64::INFINITY), judge: Judge::from_config(&config)?, config: config.unbind() })
     }
 
     fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {

@@ -336,7 +336,7 @@ pub fn describe_timeout<'py>(this: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Py
     let py = this.py();
     // SAFETY: as in `admit`.
     let breaker = unsafe { breaker_of(py, this.as_ptr()) };
-    known().describe_timeout.bind(py).call1((breaker.terms().timeout.unwrap_or(f64::INFINITY),))
+    known().describe_timeout.bind(py).call1((breaker.terms().timeout,))
 }
 
 /// The description of a failure that came as an exception, or as nothing.

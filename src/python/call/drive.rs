@@ -166,7 +166,8 @@ impl Call {
             if (*call).timed {
                 (*call).timed = false;
                 // The limit may have been taken out of the configuration since the call began.
-                if let Some(timeout) = breaker_of(py, (*call).breaker).terms().timeout
+                let timeout = breaker_of(py, (*call).breaker).terms().timeout;
+                if timeout.is_finite()
                     && let Err(error) = timer::arm(py, addr_of_mut!((*call).alarm), timeout, yielded)
                 {
                     ffi::Py_DECREF(yielded);

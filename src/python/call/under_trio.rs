@@ -51,7 +51,7 @@ impl Call {
                 let (positional, keywords) = arguments_of(py, call)?;
                 let expired = PyList::empty(py);
                 // The limit may have been taken out of the configuration since the call was made.
-                let timeout = breaker.terms().timeout.unwrap_or(f64::INFINITY);
+                let timeout = breaker.terms().timeout;
                 timer::watch(addr_of_mut!((*call).alarm), timeout, expired.clone().into_any());
                 let arguments = (&breaker.name, timeout, operation, positional, keywords, expired);
                 bridge.call_method1(if is_callable { "call_with_deadline" } else { "await_with_deadline" }, arguments).map(Some)
