@@ -21,7 +21,6 @@ from statistics import median_low
 from typing import Final, TypeAlias
 
 from rule_chart import NEVER, Curve, Panel, Point, chart
-
 from switchgear import CircuitBreaker, CircuitBreakerConfig, State
 from switchgear._compat import BACKEND
 from switchgear.rules import (

@@ -13,7 +13,6 @@ from typing import Final
 
 from load import Load
 from memory import resident_bytes
-
 from switchgear import BACKEND
 
 MIB: Final = 1024 * 1024

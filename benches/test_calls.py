@@ -1,6 +1,7 @@
 """Calls that succeed: without suspending, and suspending once."""
 
 import pytest
+
 from conftest import Compare
 from scenarios import Scenario, calls, suspensions
 

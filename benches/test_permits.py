@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+
 from conftest import Compare
 from measure import Subject
 from scenarios import Scenario, bare, bare_async, scenario

@@ -1,6 +1,7 @@
 """Calls that end with an exception: the breaker's own, or the operation's."""
 
 import pytest
+
 from backends import opened
 from conftest import Compare
 from scenarios import Scenario, caught, fail, failures, rejections, scenario

@@ -6,7 +6,6 @@ from typing import Any
 from backends import BACKENDS, CircuitBreakerConfig
 from measure import Subject
 from scenarios import Budget, Scenario, bare, bare_async, scenario
-
 from switchgear.rules import Calls, ChangeDetection, FailureRate, Seconds, SlowCallRate, TripRule
 
 RULES: dict[str, tuple[TripRule, float, float]] = {
