@@ -30,6 +30,10 @@ NO_CARGO := SKIPPED: cargo is not on this machine
 RUST_SOURCES := $(wildcard Cargo.toml Cargo.lock build.rs) $(shell find src -name '*.rs' 2>/dev/null)
 PACKAGING := pyproject.toml build_backend/switchgear_build.py
 
+# A process a core, and what bears no company in a group of its own. `logical`: where psutil is installed, `auto` would
+# leave half of the cores of a hyper-threaded machine alone.
+PYTEST_ARGS ?= --numprocesses=logical --maxprocesses=8 --dist=loadgroup
+
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help

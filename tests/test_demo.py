@@ -24,6 +24,9 @@ pytest.importorskip("httpx2", reason="the demo is not installed: pip install 'sw
 from switchgear.demo import run as demo
 from switchgear.demo.rules import RULES
 
+# Each run keeps a core busy for seconds, and has demands on how fast it is: one at a time.
+pytestmark = pytest.mark.xdist_group("demo")
+
 COMMAND = [sys.executable, "-W", "error", "-m", "switchgear", "demo", "--quick"]
 FAULTS = {"errors": "HTTPStatusError", "hang": "timed out after", "cut": "RemoteProtocolError", "kill": "Error"}
 
