@@ -45,6 +45,9 @@ help: ## list the targets
 demo: $(VENV)/.extra-demo $(NATIVE) ## a trading loop through four faults of its data source, within 30 s
 	$(PY) -m switchgear demo
 
+# What an earlier run has shown is not run again: AGAIN=1 says that there was one. A `-m` in PYTEST_ARGS comes last and wins.
+again = $(if $(AGAIN),-m 'not once')
+
 .PHONY: test
 test: test-rust test-python ## the core in Rust, then the suite on the native and on the pure backend
 
@@ -54,22 +57,23 @@ test-rust: ## the core in Rust, without Python
 
 .PHONY: test-python
 test-python: $(VENV)/.extra-test $(NATIVE) ## the suite on both backends
-	$(if $(CARGO),SWITCHGEAR_BACKEND=native $(PY) -m pytest $(PYTEST_ARGS),@echo "$(NO_CARGO): the pure backend alone")
-	SWITCHGEAR_BACKEND=pure $(PY) -m pytest $(PYTEST_ARGS)
+	$(if $(CARGO),SWITCHGEAR_BACKEND=native $(PY) -m pytest $(again) $(PYTEST_ARGS),@echo "$(NO_CARGO): the pure backend alone")
+	SWITCHGEAR_BACKEND=pure $(PY) -m pytest $(if $(CARGO),-m 'not once and not once_per_interpreter',$(again)) $(PYTEST_ARGS)
 
 .PHONY: test-all
 test-all: ## test-python with every interpreter from 3.11 up on this machine
-	@.ci/interpreters | while read -r version python; do \
+	@.ci/interpreters | { again=; while read -r version python; do \
 		echo "== Python $$version ($$python)"; \
-		$(MAKE) test-python PYTHON="$$python" VENV=".venv-$$version" </dev/null || exit 1; \
-	done
+		$(MAKE) test-python PYTHON="$$python" VENV=".venv-$$version" AGAIN=$$again </dev/null || exit 1; \
+		again=1; \
+	done; }
 
 .PHONY: test-debug
 test-debug: $(VENV)/.extra-test $(VENV)/.maturin ## a debug build: overflow checks, assertions, references dropped where they may be
 	@rm -f $(VENV)/.native
 	CARGO_TARGET_DIR=$(or $(CARGO_TARGET_DIR),target)/checked RUSTFLAGS='--cfg pyo3_disable_reference_pool' \
 		MATURIN_PEP517_ARGS='--profile dev' $(INSTALL_NATIVE)
-	SWITCHGEAR_BACKEND=native $(PY) -m pytest $(PYTEST_ARGS)
+	SWITCHGEAR_BACKEND=native $(PY) -m pytest -m 'not once' $(PYTEST_ARGS)
 
 .PHONY: bench
 bench: $(VENV)/.extra-test $(VENV)/.native ## the table of budgets, as ratios to the bare floor of the same run

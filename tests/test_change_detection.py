@@ -12,6 +12,9 @@ from hypothesis import strategies as st
 from switchgear import _cusum
 from switchgear.rules import ChangeDetection
 
+# Arithmetic in plain Python, whatever runs the breakers.
+pytestmark = pytest.mark.once
+
 
 def dense(rate: float, step: int, limit: int) -> Fraction:
     """Solve the chain's linear system by elimination, in fractions: slow, and with no rounding at all."""

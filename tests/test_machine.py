@@ -18,6 +18,7 @@ class BreakerMachine(PermitRules, CallRules, WaitingRules, TaskRules, ControlRul
     """All rules together."""
 
 
+@pytest.mark.once_per_interpreter
 def test_any_sequence_of_anything(caplog: pytest.LogCaptureFixture) -> None:
     """After any step of any sequence the backends and the model have the same state, metrics, verdicts and events."""
     caplog.set_level("CRITICAL", logger="switchgear")

@@ -13,6 +13,8 @@ import pytest
 
 import switchgear
 
+pytestmark = pytest.mark.once
+
 API = Path(__file__).with_name("api.py")
 # The package that is tested, which lies in the source tree or is installed.
 HOME = Path(switchgear.__file__).parents[1]
