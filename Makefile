@@ -141,9 +141,11 @@ $(VENV)/.maturin: $(VENV)/.made
 	@touch $@
 
 # The extras alone: the pure editable install compiles nothing, and .native then adds the module that is compiled. `auto`
-# is pure, too, where there is no cargo, and tells the doctor that this is why.
+# is pure, too, where there is no cargo, and tells the doctor that this is why. pip would compile what it installs on one
+# core; what does not compile there, such as a template, nobody imports.
 $(VENV)/.extra-%: $(VENV)/.made $(PACKAGING)
-	SWITCHGEAR_BUILD=$(if $(CARGO),pure,auto) $(PIP) install --editable '.[$*]'
+	SWITCHGEAR_BUILD=$(if $(CARGO),pure,auto) $(PIP) install --no-compile --editable '.[$*]'
+	@$(PY) -W ignore -m compileall -qq -j 0 -r 30 $(VENV) || true
 	@touch $@
 
 $(VENV)/.native: $(VENV)/.maturin $(RUST_SOURCES) $(PACKAGING)
