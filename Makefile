@@ -58,7 +58,7 @@ test-rust: ## the core in Rust, without Python
 .PHONY: test-python
 test-python: $(VENV)/.extra-test $(NATIVE) ## the suite on both backends
 	$(if $(CARGO),SWITCHGEAR_BACKEND=native $(PY) -m pytest $(again) $(PYTEST_ARGS),@echo "$(NO_CARGO): the pure backend alone")
-	SWITCHGEAR_BACKEND=pure $(PY) -m pytest $(if $(CARGO),-m 'not once and not once_per_interpreter',$(again)) $(PYTEST_ARGS)
+	SWITCHGEAR_BACKEND=pure $(PY) -m pytest $(if $(CARGO),-m 'not once and not once_per_interpreter$(if $(AGAIN), and not service)',$(again)) $(PYTEST_ARGS)
 
 .PHONY: test-all
 test-all: ## test-python with every interpreter from 3.11 up on this machine
@@ -73,7 +73,7 @@ test-debug: $(VENV)/.extra-test $(VENV)/.maturin ## a debug build: overflow chec
 	@rm -f $(VENV)/.native
 	CARGO_TARGET_DIR=$(or $(CARGO_TARGET_DIR),target)/checked RUSTFLAGS='--cfg pyo3_disable_reference_pool' \
 		MATURIN_PEP517_ARGS='--profile dev' $(INSTALL_NATIVE)
-	SWITCHGEAR_BACKEND=native $(PY) -m pytest -m 'not once' $(PYTEST_ARGS)
+	SWITCHGEAR_BACKEND=native $(PY) -m pytest -m 'not once and not service' $(PYTEST_ARGS)
 
 .PHONY: bench
 bench: $(VENV)/.extra-test $(VENV)/.native ## the table of budgets, as ratios to the bare floor of the same run

@@ -1,6 +1,16 @@
 import gc
+from pathlib import Path
 
 import pytest
+
+SERVICES = [Path(__file__).parent / folder for folder in ("integrations", "services")]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what lies in the folders of the services and integrations."""
+    for item in items:
+        if any(folder in item.path.parents for folder in SERVICES):
+            item.add_marker("service")
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
