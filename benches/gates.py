@@ -5,7 +5,6 @@ from typing import Any
 from backends import CircuitBreakerConfig
 from measure import Subject
 from scenarios import Budget, Scenario, bare, bare_async, scenario
-
 from switchgear import CircuitBreakerRegistry
 from switchgear.throttling import AdaptiveThrottle
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import httpx
 import httpx2
-from measure import Subject, measure
 
+from measure import Subject, measure
 from switchgear import BACKEND, CircuitBreakerConfig, CircuitBreakerRegistry
 from switchgear.integrations.httpx import BreakerTransport
 

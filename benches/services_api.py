@@ -16,8 +16,8 @@ from typing import Any, Final
 
 import httpx2
 import msgspec
-from measure import Subject, measure
 
+from measure import Subject, measure
 from switchgear import BACKEND, CircuitBreakerRegistry
 from switchgear.services.api import ApiCircuitBreaker
 
