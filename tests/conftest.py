@@ -19,5 +19,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     Before the first test and never again: a stepper that is kept for the next call would be hidden like that, too, and
     with it whatever call takes it.
     """
+    # Before, and whether a test needs it or not: pytest's summary imports it, and it asks the collector who holds what.
+    import hypothesis  # noqa: F401
+
     gc.collect()
     gc.freeze()
