@@ -4,5 +4,12 @@ from switchgear.services.api import ApiCircuitBreaker
 from switchgear.services.database import DatabaseCircuitBreaker
 from switchgear.services.neural import NeuralCircuitBreaker
 from switchgear.services.sandbox import E2BSandboxCircuitBreaker
+from switchgear.services.trading import TradingSystemCircuitBreakers
 
-__all__ = ["ApiCircuitBreaker", "DatabaseCircuitBreaker", "E2BSandboxCircuitBreaker", "NeuralCircuitBreaker"]
+__all__ = [
+    "ApiCircuitBreaker",
+    "DatabaseCircuitBreaker",
+    "E2BSandboxCircuitBreaker",
+    "NeuralCircuitBreaker",
+    "TradingSystemCircuitBreakers",
+]

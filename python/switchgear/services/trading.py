@@ -1,0 +1,100 @@
+"""The five services of a trading system, each behind a breaker of its own."""
+
+from typing import TYPE_CHECKING, Any, Self
+
+from switchgear.registry import CircuitBreakerRegistry
+from switchgear.services.api import ApiCircuitBreaker
+from switchgear.services.database import DatabaseCircuitBreaker
+from switchgear.services.neural import NeuralCircuitBreaker
+from switchgear.services.sandbox import E2BSandboxCircuitBreaker
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from switchgear.services._service import Service
+
+__all__ = ["TradingSystemCircuitBreakers"]
+
+
+class TradingSystemCircuitBreakers:
+    """Bundle what a trading system depends on, so that one failing service leaves the others untouched.
+
+    Each service is the one of its own module, with that one's defaults, on one registry. Nothing is opened before it is
+    used; ``aclose`` closes all of them, also where one fails to.
+
+    Args:
+        market_data_url: The base URL of the market data, for ``market_data_api`` (``api:market_data``).
+        order_execution_url: That of the venue that takes orders, for ``order_execution_api`` (``api:order_execution``).
+        database_url: As for ``DatabaseCircuitBreaker``, for ``database`` (``db:trading_db``); default None: SQLite in
+            memory.
+        model: As for ``NeuralCircuitBreaker``, for ``neural_predictor`` (``neural:price_predictor``); default None: a
+            regression that has to be trained first.
+        sandbox_backend: As for ``E2BSandboxCircuitBreaker``, for ``e2b_sandbox`` (``e2b:sandbox``); default None: what
+            is there.
+        registry: Where the breakers are registered; default one of the system's own, so that two systems in a process
+            do not share their breakers. ``default_registry()`` makes them share.
+
+    Raises:
+        TypeError: Something is of the wrong type.
+        ValueError: A URL is none.
+        ImportError: A library is missing; the text says what to install.
+    """
+
+    def __init__(
+        self,
+        market_data_url: str,
+        order_execution_url: str,
+        database_url: Any = None,
+        model: Any = None,
+        sandbox_backend: str | None = None,
+        *,
+        registry: CircuitBreakerRegistry | None = None,
+    ) -> None:
+        self.registry = CircuitBreakerRegistry() if registry is None else registry
+        """Where the five breakers are: for its events, metrics and listeners."""
+        for field, url in (("market_data_url", market_data_url), ("order_execution_url", order_execution_url)):
+            if not isinstance(url, str):
+                raise TypeError(f"{field} must be a str, not {type(url).__name__}")
+        shared = self.registry
+        self.market_data_api = ApiCircuitBreaker("market_data", base_url=market_data_url, registry=shared)
+        self.order_execution_api = ApiCircuitBreaker("order_execution", base_url=order_execution_url, registry=shared)
+        self.e2b_sandbox = E2BSandboxCircuitBreaker(backend=sandbox_backend, registry=shared)
+        self.neural_predictor = NeuralCircuitBreaker("price_predictor", model, registry=shared)
+        self.database = DatabaseCircuitBreaker("trading_db", database_url, registry=shared)
+
+    def services(self) -> "dict[str, Service]":
+        """Return the five services by the names of their attributes, in the order of ``health_status``."""
+        names = ("market_data_api", "order_execution_api", "e2b_sandbox", "neural_predictor", "database")
+        return {name: getattr(self, name) for name in names}
+
+    def health_status(self) -> dict[str, str]:
+        """Return the state of each service for people: ``{"market_data_api": "CLOSED (failures: 0)", ...}``."""
+        return {name: service.get_state() for name, service in self.services().items()}
+
+    async def aclose(self) -> None:
+        """Close every service, the last one first. Closing twice is no error.
+
+        Raises:
+            BaseExceptionGroup: Some did not close; the others did.
+        """
+        errors: list[BaseException] = []
+        for service in reversed(self.services().values()):
+            try:
+                await service.aclose()
+            except BaseException as error:
+                errors.append(error)
+        if len(errors) == 1:
+            raise errors[0]
+        if errors:
+            raise BaseExceptionGroup("services did not close", errors)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: "TracebackType | None"
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.health_status()}>"
