@@ -1,146 +1,109 @@
-"""What the demo demands: the verdict on a run, one missing thing at a time, and the numbers that it rests on."""
+"""The demo's verdict: what it demands, and what it finds in books that disagree."""
 
-import asyncio
-import dataclasses
-import random
+from collections import Counter
+from pathlib import Path
 
 import pytest
 
-from switchgear import CircuitBreakerMetrics, State, TransitionEvent
-from switchgear.demo.faults import FAULTS
-from switchgear.demo.histogram import Histogram
-from switchgear.demo.record import Phase, Tally
-from switchgear.demo.text import duration
-from switchgear.demo.verdict import REJECTION_LIMIT_SECONDS, Outcome, miscounted, outcome, unmet
+from switchgear import State
+from switchgear.demo import chart
+from switchgear.demo.exchange import ACCEPTED, RECEIVED, Exchange, entries
+from switchgear.demo.faults import FAULTS, Fault
+from switchgear.demo.ledger import Fate, Ledger, Order, disagreements
+from switchgear.demo.record import Change, Phase, Sample
+from switchgear.demo.system import BREAKERS
+from switchgear.demo.verdict import unmet
 
-GOOD = Outcome(
-    fault="errors",
-    opened_after=0.01,
-    because="HTTPStatusError: 500",
-    failed=3,
-    failure_p50=0.001,
-    rejected=1000,
-    rejection_p50=2e-6,
-    rejection_p99=4e-6,
-    closed_after=0.3,
-)
-ALL_GOOD = [dataclasses.replace(GOOD, fault=fault.name) for fault in FAULTS]
+TRIPS, CONTAINED = FAULTS[0], next(fault for fault in FAULTS if not fault.trips)
 
 
-def transition(at: float, from_state: State, to_state: State) -> TransitionEvent:
-    return TransitionEvent("x", from_state, to_state, 1, at, 0.0, "ValueError: boom", None)
-
-
-def phase(*transitions: TransitionEvent, begun: float = 10.0, cleared: float | None = 12.0) -> Phase:
-    phase = Phase(FAULTS[0], begun=begun, cleared=cleared, opened=asyncio.Event(), closed=asyncio.Event())
-    for each in transitions:
-        phase.note(each)
-    return phase
-
-
-TRIP = transition(10.5, State.CLOSED, State.OPEN)
-PROBE = transition(11.0, State.OPEN, State.HALF_OPEN)
-FAILED_PROBE = transition(11.1, State.HALF_OPEN, State.OPEN)
-CLOSING = transition(12.5, State.HALF_OPEN, State.CLOSED)
-
-
-def test_met() -> None:
-    """Nothing is missing where each fault opened the breaker, was rejected quickly and healed."""
-    assert unmet(ALL_GOOD) == []
+def phase(fault: Fault, *opened: str, fell_back: bool = True, sick: str = "") -> Phase:
+    changes = [Change(1.0, service, State.OPEN, "opened") for service in opened]
+    healed = {service: service != sick for service in BREAKERS}
+    return Phase(fault, 0.5, 2.0, changes, Counter({fault.fallback: int(fell_back)}), healed)
 
 
 @pytest.mark.parametrize(
-    ("changes", "problem"),
+    ("seen", "problems"),
     [
-        ({"opened_after": None}, "hang: the breaker did not open"),
-        ({"rejected": 0, "rejection_p50": None}, "hang: no call was rejected"),
+        (phase(TRIPS, *TRIPS.trips), []),
+        (phase(CONTAINED), []),
+        (phase(TRIPS), ["quotes-errors: market_data_api did not open"]),
+        (phase(TRIPS, *TRIPS.trips, "database"), ["quotes-errors: database opened, too"]),
+        (phase(CONTAINED, "e2b_sandbox"), ["code-loops: e2b_sandbox opened, too"]),
         (
-            {"rejection_p50": REJECTION_LIMIT_SECONDS},
-            "hang: half of the rejections took 100 µs or more, not under 100 µs",
+            phase(TRIPS, *TRIPS.trips, fell_back=False),
+            ["quotes-errors: nobody fell back on 'last known price'"],
         ),
-        ({"closed_after": None}, "hang: the breaker did not close again"),
+        (phase(TRIPS, *TRIPS.trips, sick="database"), ["quotes-errors: database did not heal"]),
     ],
 )
-def test_unmet(changes: dict[str, float | None], problem: str) -> None:
-    """One missing thing in one fault fails the run, and is named."""
-    outcomes = [dataclasses.replace(each, **changes) if each.fault == "hang" else each for each in ALL_GOOD]
-    assert unmet(outcomes) == [problem]
+def test_every_demand_that_is_not_met_is_named(seen: Phase, problems: list[str]) -> None:
+    assert problems == unmet([seen], [seen.fault])
 
 
-def test_fault_that_never_came() -> None:
-    """A fault that the run did not reach is not survived."""
-    assert unmet(ALL_GOOD[:-1]) == ["kill: the time was over before it came"]
-
-
-def test_outcome() -> None:
-    """Times count from the fault's begin and from the repair's, rejections from the loop's own measurements."""
-    survived = phase(TRIP, PROBE, FAILED_PROBE, CLOSING)
-    survived.tally.rejected.add(2048)
-    survived.tally.failed.add(1_048_576)
-    expected = Outcome("errors", 0.5, "ValueError: boom", 1, 0.001048576, 1, 2.048e-6, 2.048e-6, 0.5)
-    assert outcome(survived) == expected
-
-
-@pytest.mark.parametrize(
-    ("transitions", "opened", "closed"),
-    [
-        ((), False, False),
-        ((FAILED_PROBE, CLOSING), False, True),
-        ((transition(12.1, State.CLOSED, State.OPEN), CLOSING), False, True),
-        ((TRIP, PROBE), True, False),
-        ((TRIP, transition(11.5, State.HALF_OPEN, State.CLOSED)), True, False),
-        ((TRIP, CLOSING, transition(12.6, State.CLOSED, State.OPEN)), True, False),
-    ],
-    ids=["idle", "was open before", "tripped by the repair", "stays open", "closed in the fault", "opened again"],
-)
-def test_what_counts(transitions: tuple[TransitionEvent, ...], opened: bool, closed: bool) -> None:
-    """Opening is a trip while the fault is on; closing is closing after it, and staying so."""
-    seen = outcome(phase(*transitions))
-    assert (seen.opened_after is not None, seen.closed_after is not None) == (opened, closed)
-
-
-def test_miscounted() -> None:
-    """The breaker's own counters have to be what the loop has seen."""
-    tally = Tally()
-    for _ in range(3):
-        tally.answered.add(1)
-    counted = CircuitBreakerMetrics(3, 3, 0, 0, 0, 0, 0, 0, 0, 0)
-    assert miscounted(tally, counted) == []
-    assert miscounted(tally, counted._replace(successful_calls=2)) == [
-        "the breaker counts 2 successful calls where the loop has seen 3"
+def test_a_fault_that_never_came_and_a_change_before_the_first_are_named() -> None:
+    stray = Change(0.1, "database", State.OPEN, "opened")
+    assert unmet([], [TRIPS], [stray]) == [
+        "database became OPEN before any fault",
+        "quotes-errors: the time was over before it came",
     ]
 
 
-def test_percentiles() -> None:
-    """A percentile of the histogram is less than 2 % below the exact one, over seven decades."""
-    chance = random.Random(2)
-    durations = sorted(int(10 ** chance.uniform(2, 9)) for _ in range(5000))
-    histogram = Histogram()
-    for each in durations:
-        histogram.add(each)
-    for percent in (1, 50, 90, 99, 100):
-        exact = durations[len(durations) * percent // 100 - 1] / 1e9
-        measured = histogram.percentile(percent)
-        assert measured is not None
-        assert 0.98 * exact < measured <= exact
+def ledger(**fates: Fate) -> Ledger:
+    book = Ledger()
+    for order, fate in fates.items():
+        book.settle(Order(order, "AAPL", "buy", 1.0), fate)
+    book.unwritten.clear()
+    return book
 
 
-def test_histogram_is_bounded_and_adds_up() -> None:
-    """Memory goes with the range of the values and not with their number; a merge is the sum."""
-    histogram, total = Histogram(), Histogram()
-    for each in range(100_000):
-        histogram.add(each)
-    assert len(histogram._buckets) < 1000
-    total.merge(histogram)
-    total.merge(histogram)
-    assert (total.count, total.percentile(50)) == (200_000, histogram.percentile(50))
-    assert Histogram().percentile(50) is None
+def test_books_that_agree() -> None:
+    """Accepted orders are in all books once; refused and rejected ones in none, and a rejected one was never sent."""
+    book = ledger(a=Fate.ACCEPTED, b=Fate.REFUSED, c=Fate.REJECTED)
+    assert [] == disagreements(book, received=["a", "b", "a"], accepted=["a"], written=["a"])
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(None, "-"), (0.0, "0.00 µs"), (1.5e-6, "1.50 µs"), (42e-6, "42.0 µs"), (0.25, "250 ms"), (1.234, "1.23 s")],
+    ("fates", "received", "accepted", "written", "problem"),
+    [
+        ({"a": Fate.ACCEPTED}, "a", "a", "", "1 accepted orders are not in the database, 0 in it were not accepted"),
+        ({}, "", "", "a", "0 accepted orders are not in the database, 1 in it were not accepted"),
+        ({"a": Fate.ACCEPTED}, "a", "aa", "a", "1 orders were accepted more than once"),
+        ({"a": Fate.ACCEPTED}, "a", "a", "aa", "1 orders were written more than once"),
+        ({"a": Fate.REJECTED}, "a", "", "", "1 orders that the breaker rejected reached the venue"),
+        ({"a": Fate.REFUSED}, "a", "a", "a", "the venue and this side disagree on the fate of 1 orders"),
+        ({"a": Fate.UNKNOWN}, "a", "", "", "1 orders are unknown and 0 unwritten at the end"),
+    ],
 )
-def test_durations_for_people(seconds: float | None, text: str) -> None:
-    """Three digits and the unit that fits."""
-    assert duration(seconds) == text
+def test_books_that_disagree(fates: dict[str, Fate], received: str, accepted: str, written: str, problem: str) -> None:
+    assert [problem] == disagreements(ledger(**fates), received=received, accepted=accepted, written=written)
+
+
+def test_an_order_is_unwritten_from_its_acceptance_and_unknown_until_it_is_settled() -> None:
+    book, order = Ledger(), Order("a", "AAPL", "buy", 1.0)
+    book.settle(order, Fate.UNKNOWN)
+    assert (book.unknown, book.unwritten) == ({"a": order}, {})
+    book.settle(order, Fate.ACCEPTED)
+    assert (book.unknown, book.unwritten, book.count(Fate.ACCEPTED)) == ({}, {"a": order}, 1)
+
+
+def test_the_venue_remembers_across_its_death(tmp_path: Path) -> None:
+    """An order is accepted once, also by the process that comes after; a line that was cut off counts for nothing."""
+    journal = tmp_path / "journal"
+    first = Exchange(journal)
+    first.receive("a")
+    assert [first.accept("a"), first.accept("a")] == [True, False]
+    with journal.open("a") as file:
+        file.write("accepted b")
+    assert entries(journal) == {RECEIVED: ["a"], ACCEPTED: ["a"]}
+    second = Exchange(journal)
+    assert (second.has("a"), second.has("b"), second.accept("a")) == (True, False, False)
+
+
+def test_the_chart_of_two_samples() -> None:
+    """The shortest run there can be is drawn, too."""
+    closed, opened = (dict.fromkeys(BREAKERS, state) for state in (State.CLOSED, State.OPEN))
+    drawn = chart.svg([Sample(0.1, closed, 0), Sample(0.2, opened, 7)], [phase(TRIPS)])
+    assert drawn.count("<title>CLOSED</title>") == len(BREAKERS)
+    assert drawn.endswith("</svg>\n")

@@ -1,8 +1,8 @@
-"""`python -m switchgear demo`: a trading loop on a breaker while its market-data server breaks in four ways.
+"""`python -m switchgear demo`: a trading system on five breakers, while faults strike each of its parts in turn.
 
-The server is a process of its own and answers real HTTP on loopback; the faults happen in it, and the breaker is told
-of none. What is printed at the end was measured: the exit code is 0 only if the breaker opened in every fault, rejected
-in microseconds, and closed again after every recovery.
+Its parts are real: market data and a venue behind HTTP in a process of their own, SQLite on disk, a model that is
+trained at the start, a sandbox that runs the strategy's code. The breakers are told of no fault. The exit code is 0
+only if every fault was contained and healed, and if at the end the venue's journal and the database agree.
 
 Everything is imported when it runs: the server's process starts here too, and needs none of the client's side.
 """
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
+NEEDED = ("httpx2", "msgspec", "numpy", "pydantic_monty", "sklearn")
 COULD_NOT_RUN = 2
 INTERRUPTED = 130  # what a shell reports for a program that SIGINT ended
 
@@ -43,9 +44,9 @@ def main(argv: Sequence[str]) -> int:
 
         return run(options)
     except ModuleNotFoundError as error:
-        if error.name != "httpx2":
+        if error.name not in NEEDED:
             raise
-        print("the demo needs httpx2: pip install 'switchgear[demo]'", file=sys.stderr)
+        print(f"the demo needs {error.name}: pip install 'switchgear[demo]'", file=sys.stderr)
     except DemoError as error:
         print(f"the demo could not run: {error}", file=sys.stderr)
     except BrokenPipeError:  # nobody reads on; and the interpreter's last flush must not meet the pipe again

@@ -1,97 +1,84 @@
-"""The faults and when they come: each stays for a while, is taken away, and leaves time to recover."""
+"""The faults: what is done to which service, what is done to mend it, and what is expected meanwhile."""
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
-
-from switchgear.demo.modes import Mode
-
-if TYPE_CHECKING:
-    from switchgear.demo.feed import Feed
-    from switchgear.demo.record import Record
-    from switchgear.demo.supervisor import Supervisor
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One way in which the server breaks."""
+    """One way in which a part of the system breaks."""
 
     name: str
     begins: str
-    """What is done to the server, in words."""
+    """What is done, in words."""
     ends: str
     """What is done to make it well again, in words."""
-    mode: Mode | None
-    """How the server behaves; None: there is no server."""
+    trips: tuple[str, ...]
+    """The services whose breakers must open; every other one must not."""
+    fallback: str
+    """What the trader must have fallen back on, as it counts them."""
 
 
 FAULTS: Final = (
-    Fault("errors", "every quote is answered with status 500", "quotes are answered again", Mode.ERRORS),
-    Fault("hang", "connections are accepted and never answered", "quotes are answered again", Mode.HANG),
-    Fault("cut", "connections are closed in the middle of an answer", "quotes are answered again", Mode.CUT),
-    Fault("kill", "the server is killed with SIGKILL", "the server is started again on its port", None),
+    Fault(
+        "quotes-errors",
+        "every quote is answered with status 500",
+        "quotes are answered again",
+        ("market_data_api",),
+        "last known price",
+    ),
+    Fault(
+        "quotes-hang",
+        "requests for quotes are never answered",
+        "quotes are answered again",
+        ("market_data_api",),
+        "last known price",
+    ),
+    Fault(
+        "orders-hang",
+        "orders are read and never answered",
+        "orders are answered again",
+        ("order_execution_api",),
+        "order not sent",
+    ),
+    Fault(
+        "server-kill",
+        "the server of both is killed with SIGKILL",
+        "the server is started again on its port",
+        ("market_data_api", "order_execution_api"),
+        "last known price",
+    ),
+    Fault(
+        "database-lock",
+        "somebody else locks the database",
+        "the lock is given back",
+        ("database",),
+        "row written later",
+    ),
+    Fault(
+        "model-raises",
+        "the model raises on every prediction",
+        "the model works again",
+        ("neural_predictor",),
+        "last move goes on",
+    ),
+    Fault(
+        "model-hangs",
+        "the model never comes back from a prediction",
+        "the model works again",
+        ("neural_predictor",),
+        "last move goes on",
+    ),
+    # The sandbox holds what its code does: that is an answer, and its breaker stays closed.
+    Fault("code-loops", "the strategy's code loops for ever", "the strategy is itself again", (), "hold: TimeoutError"),
+    Fault("code-hoards", "the strategy's code eats memory", "the strategy is itself again", (), "hold: MemoryError"),
+    Fault(
+        "sandbox-kill",
+        "every process of the sandbox is killed as soon as it is there",
+        "the sandbox's processes live",
+        ("e2b_sandbox",),
+        "hold",
+    ),
 )
-
-# How long a fault may take beyond its time until the breaker opens, and a recovery until it closes.
-PATIENCE_SECONDS: Final = 3.0
-
-
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """How long things take at least, in seconds."""
-
-    quiet: float
-    fault: float
-    recovery: float
-
-    @classmethod
-    def of(cls, seconds: float) -> Schedule:
-        """Divide a run: something quiet first, then every fault with its recovery."""
-        cycle = 0.92 * seconds / len(FAULTS)
-        return cls(quiet=0.08 * seconds, fault=0.6 * cycle, recovery=0.4 * cycle)
-
-
-class Saboteur:
-    """Breaks the server and mends it, and writes down when; whether the breaker noticed is not its business."""
-
-    def __init__(self, supervisor: Supervisor, feed: Feed, record: Record) -> None:
-        self._supervisor = supervisor
-        self._feed = feed
-        self._record = record
-
-    async def run(self, schedule: Schedule) -> None:
-        """Go through all faults.
-
-        Where the breaker has not opened or closed in time it gets a little more, so that a slow machine is no failure;
-        then the next fault comes.
-        """
-        await asyncio.sleep(schedule.quiet)
-        for fault in FAULTS:
-            phase = self._record.begin(fault)
-            await self._break(fault)
-            await _at_least(schedule.fault, phase.opened)
-            phase.clear()
-            await self._mend(fault)
-            await _at_least(schedule.recovery, phase.closed)
-
-    async def _break(self, fault: Fault) -> None:
-        if fault.mode is None:
-            await self._supervisor.kill()
-        else:
-            await self._feed.set_mode(fault.mode)
-
-    async def _mend(self, fault: Fault) -> None:
-        if fault.mode is None:
-            await self._supervisor.start()
-        else:
-            await self._feed.set_mode(Mode.HEALTHY)
-
-
-async def _at_least(seconds: float, event: asyncio.Event) -> None:
-    await asyncio.sleep(seconds)
-    with suppress(TimeoutError):
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            await event.wait()

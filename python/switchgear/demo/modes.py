@@ -1,4 +1,4 @@
-"""The words in which the market-data server is told how to behave."""
+"""The words in which the server is told how to behave."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum, unique
 
 @unique
 class Mode(StrEnum):
-    """What the server does with a request for a quote."""
+    """What the server does with a request of one kind: quotes, or orders."""
 
     HEALTHY = "healthy"
     """Answer it."""
@@ -20,3 +20,6 @@ class Mode(StrEnum):
 
     CUT = "cut"
     """Promise an answer and close the connection in the middle of it."""
+
+
+KINDS = ("quotes", "orders")

@@ -1,127 +1,102 @@
-"""What happened, as it happens: the loop's calls, the breaker's transitions and the faults, each with its time."""
+"""What happened, as it happens: faults, transitions, states and throughput, each with its time."""
 
 from __future__ import annotations
 
-import asyncio
-import math
 import time
-from collections import deque
+from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, NamedTuple
 
 from switchgear import State
-from switchgear.demo.histogram import Histogram
+from switchgear.demo.system import BREAKERS
 
 if TYPE_CHECKING:
     from switchgear import TransitionEvent
     from switchgear.demo.faults import Fault
+    from switchgear.demo.trader import Trader
+    from switchgear.services.trading import TradingSystemCircuitBreakers
 
-RECENT_SECONDS: Final = 1.0
+_SERVICES = {breaker: service for service, breaker in BREAKERS.items()}
 
 
-class Tally:
-    """The calls of a stretch of time, by what became of them."""
+class Change(NamedTuple):
+    """A transition of one service's breaker."""
 
-    def __init__(self) -> None:
-        self.begun = time.monotonic()
-        self.seconds = 0.0
-        self.answered = Histogram()
-        self.failed = Histogram()
-        self.rejected = Histogram()
-
-    def merge(self, other: Tally) -> None:
-        """Count the other one's calls and time too."""
-        self.seconds += other.seconds
-        self.answered.merge(other.answered)
-        self.failed.merge(other.failed)
-        self.rejected.merge(other.rejected)
+    at: float
+    service: str
+    to: State
+    text: str
 
 
 @dataclass(slots=True)
 class Phase:
-    """One fault with the recovery from it; or, without a fault, the quiet before the first."""
+    """One fault with the recovery from it."""
 
-    fault: Fault | None
-    begun: float = field(default_factory=time.monotonic)
+    fault: Fault
+    begun: float
     cleared: float | None = None
-    tally: Tally = field(default_factory=Tally)
-    transitions: list[TransitionEvent] = field(default_factory=list)
-    opened: asyncio.Event = field(default_factory=asyncio.Event)
-    closed: asyncio.Event = field(default_factory=asyncio.Event)
+    changes: list[Change] = field(default_factory=list)
+    fallbacks: Counter[str] = field(default_factory=Counter)
+    """What the trader fell back on meanwhile."""
+    healed: dict[str, bool] = field(default_factory=dict)
+    """Whether each breaker was CLOSED when the phase was over."""
 
-    def clear(self) -> None:
-        """Note that the fault is being taken away."""
-        self.cleared = time.monotonic()
+    def opened(self) -> set[str]:
+        """Return the services whose breakers opened."""
+        return {change.service for change in self.changes if change.to is State.OPEN}
 
-    def note(self, event: TransitionEvent) -> None:
-        """Note what the breaker did."""
-        self.transitions.append(event)
-        if self.trip() is not None:
-            self.opened.set()
-        if self.closing() is not None:
-            self.closed.set()
 
-    def trip(self) -> TransitionEvent | None:
-        """Return the transition with which the breaker answered the fault: a failed probe's is not it."""
-        end = math.inf if self.cleared is None else self.cleared
-        return next(
-            (each for each in self.transitions if each.from_state is State.CLOSED and each.monotonic < end), None
-        )
+class Sample(NamedTuple):
+    """One moment."""
 
-    def closing(self) -> TransitionEvent | None:
-        """Return the transition with which the breaker answered the end of the fault, if it stayed CLOSED."""
-        if self.cleared is None or not self.transitions:
-            return None
-        last = self.transitions[-1]
-        return last if last.to_state is State.CLOSED and last.monotonic >= self.cleared else None
+    at: float
+    states: dict[str, State]
+    rounds: int
 
 
 class Record:
-    """All phases of the run, and the last second of it.
+    """The whole run. Times are seconds since its begin."""
 
-    The loop counts into `tally`, which is replaced many times a second: a call is counted once, in one place, and the
-    live view and the phases are both sums of tallies.
-    """
+    def __init__(self, system: TradingSystemCircuitBreakers, trader: Trader) -> None:
+        self.phases: list[Phase] = []
+        self.stray: list[Change] = []
+        """Changes before the first fault: there should be none."""
+        self.samples: list[Sample] = []
+        self._begun = time.monotonic()
+        self._system = system
+        self._trader = trader
+        self._counted: Counter[str] = Counter()
+        system.registry.on_transition(self._note)
 
-    def __init__(self) -> None:
-        self.tally = Tally()
-        self.phases = [Phase(None)]
-        self._recent: deque[Tally] = deque()
-
-    @property
-    def phase(self) -> Phase:
-        """The phase that is on."""
-        return self.phases[-1]
+    def now(self) -> float:
+        """Return the seconds since the begin."""
+        return time.monotonic() - self._begun
 
     def begin(self, fault: Fault) -> Phase:
         """Note that a fault begins: whatever comes now is its."""
-        self.turn()
-        self.phases.append(Phase(fault))
-        return self.phase
+        self._counted = self._trader.fallbacks.copy()
+        phase = Phase(fault, self.now())
+        self.phases.append(phase)
+        return phase
 
-    def note(self, event: TransitionEvent) -> None:
-        """Note what the breaker did; a listener."""
-        self.phase.note(event)
+    def end(self) -> None:
+        """Note that the present fault's time is over."""
+        phase = self.phases[-1]
+        phase.fallbacks = self._trader.fallbacks - self._counted
+        phase.healed = {name: state is State.CLOSED for name, state in self.states().items()}
 
-    def turn(self) -> None:
-        """Close the present tally and begin the next."""
-        tally, self.tally = self.tally, Tally()
-        tally.seconds = self.tally.begun - tally.begun
-        self.phase.tally.merge(tally)
-        self._recent.append(tally)
-        while sum(each.seconds for each in self._recent) - self._recent[0].seconds >= RECENT_SECONDS:
-            self._recent.popleft()
+    def fell_back_on(self, fallback: str) -> bool:
+        """Tell whether the trader has fallen back on this since the present fault began."""
+        return self._trader.fallbacks[fallback] > self._counted[fallback]
 
-    def recent(self) -> Tally:
-        """Return the calls of the last second or so."""
-        total = Tally()
-        for tally in self._recent:
-            total.merge(tally)
-        return total
+    def sample(self) -> None:
+        """Take a sample."""
+        self.samples.append(Sample(self.now(), self.states(), self._trader.rounds))
 
-    def total(self) -> Tally:
-        """Return the calls of the whole run."""
-        total = Tally()
-        for phase in self.phases:
-            total.merge(phase.tally)
-        return total
+    def states(self) -> dict[str, State]:
+        """Return the state of each service's breaker."""
+        return {name: service.breaker.state for name, service in self._system.services().items()}
+
+    def _note(self, event: TransitionEvent) -> None:
+        change = Change(event.monotonic - self._begun, _SERVICES[event.name], event.to_state, str(event))
+        (self.phases[-1].changes if self.phases else self.stray).append(change)

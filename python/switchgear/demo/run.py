@@ -1,4 +1,4 @@
-"""One run of the demo: everything started, run side by side, stopped, judged."""
+"""One run of the demo: everything started, run side by side, stopped, reconciled, judged."""
 
 from __future__ import annotations
 
@@ -8,27 +8,40 @@ import io
 import logging
 import os
 import shutil
+import sqlite3
 import sys
+import tempfile
+import warnings
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from switchgear import CircuitBreaker, CircuitBreakerConfig
-from switchgear.demo import report
+from switchgear.demo import chart, report
+from switchgear.demo.control import Control
 from switchgear.demo.errors import DemoError
-from switchgear.demo.faults import Saboteur, Schedule
-from switchgear.demo.feed import Feed
-from switchgear.demo.loop import TradingLoop
+from switchgear.demo.exchange import ACCEPTED, RECEIVED, entries
+from switchgear.demo.faults import FAULTS
+from switchgear.demo.ledger import Ledger, disagreements
+from switchgear.demo.predictor import Switch
 from switchgear.demo.record import Record
-from switchgear.demo.rules import RULES
+from switchgear.demo.saboteur import Saboteur, can_see_workers
 from switchgear.demo.screen import FRAME_LINES, Screen
 from switchgear.demo.supervisor import Supervisor
+from switchgear.demo.system import build
+from switchgear.demo.trader import Trader
+from switchgear.demo.verdict import unmet
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Iterator
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 
-    from switchgear.demo.options import Options
+    from switchgear.demo.faults import Fault
+    from switchgear.demo.options import Options, Pace
+    from switchgear.demo.record import Phase
 
-CONFIG: Final = CircuitBreakerConfig(failure_threshold=3, success_threshold=2, timeout=0.25, reset_timeout=0.6)
-LAST_CALL_SECONDS: Final = 28.0  # since the begin, whatever is left to do; then stopping has two
+LAST_CALL_SECONDS: Final = 50.0  # since the begin, whatever is left to do; then stopping and reconciling have ten
+PATIENCE_SECONDS: Final = 4.0
+"""How long a fault may take beyond its time until it is noticed, and a recovery until it is complete."""
+LOOK_SECONDS: Final = 0.02
 
 
 def run(options: Options) -> int:
@@ -39,34 +52,105 @@ def run(options: Options) -> int:
         KeyboardInterrupt: It was interrupted; the server is gone.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a failure's text, or our own µ, may be beyond its encoding
-    with _quiet(logging.getLogger("switchgear")):
+        sys.stdout.reconfigure(errors="replace")  # a failure's text may be beyond its encoding
+    with _quiet(logging.getLogger("switchgear")), tempfile.TemporaryDirectory(prefix="switchgear-demo-") as directory:
         try:
-            result = asyncio.run(_run(options.seconds, options.rule, plain=options.plain or not _redrawable()))
+            result = asyncio.run(_run(options, Path(directory)))
         except ExceptionGroup as group:
             raise _expected(group) from None
     print("\n".join(result.lines()))
     if options.json is not None:
-        try:
-            options.json.write_text(result.as_json(), encoding="utf-8")
-        except OSError as error:
-            raise DemoError(f"the report cannot be written: {error}") from error
+        _write(options.json, result.as_json())
     return 1 if result.problems else 0
 
 
-async def _run(seconds: float, rule: str, *, plain: bool) -> report.Report:
+async def _run(options: Options, directory: Path) -> report.Report:
     end = asyncio.get_running_loop().time() + LAST_CALL_SECONDS
-    breaker = CircuitBreaker("market-data", CONFIG.replace(trip=RULES[rule]))
-    async with Supervisor() as supervisor, Feed(supervisor.url) as feed:
-        record = Record()
-        breaker.on_transition(record.note)
-        loop = TradingLoop(breaker, feed, record)
-        screen = Screen(breaker, loop, record, supervisor)
+    journal, database = directory / "venue.journal", directory / "trading.db"
+    faults = [fault for fault in FAULTS if fault.name != "sandbox-kill" or can_see_workers()]
+    ledger, switch = Ledger(), Switch()
+    async with (
+        Supervisor(journal) as supervisor,
+        Control(supervisor.url) as control,
+        build(supervisor.url, database, switch, options.rule) as system,
+    ):
+        trader = Trader(system, ledger)
+        with warnings.catch_warnings():
+            # The regression has not converged after a few rounds of learning, and is not meant to.
+            warnings.simplefilter("ignore")
+            loss = await trader.prepare()
+        record = Record(system, trader)
+        screen = Screen(system, trader, record, supervisor)
+        saboteur = Saboteur(supervisor=supervisor, control=control, switch=switch, trader=trader, database=database)
+        plain = options.plain or not _redrawable()
         with contextlib.suppress(TimeoutError):  # what did not come to pass is then missing from the record
-            async with asyncio.timeout_at(end), _meanwhile(loop.run(), screen.run(plain=plain)):
-                await Saboteur(supervisor, feed, record).run(Schedule.of(seconds))
-    record.turn()
-    return report.make(record, breaker.get_metrics(), supervisor.pids)
+            async with asyncio.timeout_at(end), _meanwhile(trader.run(), screen.run(plain=plain)):
+                await _strike(saboteur, record, faults, options.pace)
+        for _ in range(100):
+            await trader.catch_up(1000)
+            if not (ledger.unknown or ledger.unwritten):
+                break
+            await asyncio.sleep(LOOK_SECONDS)
+        metrics = {name: service.get_metrics() for name, service in system.services().items()}
+    record.sample()
+    _write(options.chart, chart.svg(record.samples, record.phases))
+    books = entries(journal)
+    return report.Report(
+        phases=record.phases,
+        ledger=ledger,
+        metrics=metrics,
+        servers=supervisor.pids,
+        rounds=trader.rounds,
+        loss=loss,
+        chart=options.chart,
+        skipped=[
+            f"{fault.name}: the sandbox's processes cannot be found here" for fault in FAULTS if fault not in faults
+        ],
+        problems=[
+            *unmet(record.phases, faults, record.stray),
+            *disagreements(ledger, received=books[RECEIVED], accepted=books[ACCEPTED], written=_written(database)),
+        ],
+    )
+
+
+async def _strike(saboteur: Saboteur, record: Record, faults: list[Fault], pace: Pace) -> None:
+    """Go through all faults; a slow machine gets a little more time for each."""
+    await asyncio.sleep(pace.quiet)
+    for fault in faults:
+        phase = record.begin(fault)
+        await saboteur.strike(fault.name)
+        await _at_least(pace.fault, partial(_noticed, record, phase))
+        phase.cleared = record.now()
+        await saboteur.mend(fault.name)
+        await _at_least(pace.recovery, lambda: set(record.states().values()) == {"CLOSED"})
+        record.end()
+
+
+def _noticed(record: Record, phase: Phase) -> bool:
+    return set(phase.fault.trips) <= phase.opened() and record.fell_back_on(phase.fault.fallback)
+
+
+async def _at_least(seconds: float, done: Callable[[], bool]) -> None:
+    await asyncio.sleep(seconds)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not done():  # noqa: ASYNC110  # what is looked at are states and counts, which tell nobody
+                await asyncio.sleep(LOOK_SECONDS)
+
+
+def _written(database: Path) -> list[str]:
+    connection = sqlite3.connect(database)
+    try:
+        return [row[0] for row in connection.execute("SELECT id FROM orders")]
+    finally:
+        connection.close()
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise DemoError(f"{path} cannot be written: {error}") from error
 
 
 def _expected(group: ExceptionGroup) -> Exception:
@@ -93,7 +177,7 @@ def _redrawable() -> bool:
 
 @contextlib.contextmanager
 def _quiet(logger: logging.Logger) -> Iterator[None]:
-    """Keep the breaker's warnings, which the timeline repeats, out of the live view."""
+    """Keep the breakers' warnings, which the report repeats, out of the live view."""
     handler, propagate = logging.NullHandler(), logger.propagate
     logger.addHandler(handler)
     logger.propagate = False

@@ -6,116 +6,93 @@ import asyncio
 import os
 import shutil
 import sys
-import time
 from typing import TYPE_CHECKING, Final
 
 from switchgear import BACKEND, State
-from switchgear.demo.text import duration, rate
+from switchgear.demo.system import BREAKERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from switchgear import CircuitBreaker
-    from switchgear.demo.histogram import Histogram
-    from switchgear.demo.loop import TradingLoop
     from switchgear.demo.record import Record
     from switchgear.demo.supervisor import Supervisor
+    from switchgear.demo.trader import Trader
+    from switchgear.services.trading import TradingSystemCircuitBreakers
 
-FRAMES_A_SECOND: Final = 8
-FRAME_LINES: Final = 9
+SAMPLES_A_SECOND: Final = 10
+FRAME_LINES: Final = len(BREAKERS) + 5
 COLOURS: Final = {State.CLOSED: "32", State.HALF_OPEN: "33", State.OPEN: "31"}
+SHORT: Final = {State.CLOSED: "closed", State.HALF_OPEN: "half", State.OPEN: "OPEN", State.DISABLED: "off"}
 
 
 class Screen:
-    """Shows the run while it goes on."""
+    """Takes the samples, and shows the run while it goes on."""
 
-    def __init__(self, breaker: CircuitBreaker, loop: TradingLoop, record: Record, supervisor: Supervisor) -> None:
-        self._breaker = breaker
-        self._loop = loop
+    def __init__(
+        self, system: TradingSystemCircuitBreakers, trader: Trader, record: Record, supervisor: Supervisor
+    ) -> None:
+        self._system = system
+        self._trader = trader
         self._record = record
         self._supervisor = supervisor
-        self._begun = time.monotonic()
         self._drawn = False
 
     async def run(self, *, plain: bool) -> None:
         """Draw until cancelled."""
         print(self._title(), flush=True)
-        period = 1.0 if plain else 1.0 / FRAMES_A_SECOND
-        due = self._begun
+        turn = 0
         while True:
-            due += period
-            await asyncio.sleep(due - time.monotonic())
-            self._record.turn()
-            if plain:
-                print(self._line(), flush=True)
-            else:
+            turn += 1
+            await asyncio.sleep(max(0.0, turn / SAMPLES_A_SECOND - self._record.now()))
+            self._record.sample()
+            if not plain:
                 self._draw()
+            elif turn % SAMPLES_A_SECOND == 0:
+                print(self._line(), flush=True)
 
     def _title(self) -> str:
         return f"switchgear demo, {BACKEND} backend, server {self._supervisor.pids[-1]} on {self._supervisor.url}"
 
     def _line(self) -> str:
-        recent = self._record.recent()
-        return (
-            f"{self._elapsed():5.1f} s  {self._breaker.state:9}  {self._fault():18}"
-            f"  calls {rate(recent.answered.count, recent.seconds)}, {_percentiles(recent.answered)}"
-            f"  failed {rate(recent.failed.count, recent.seconds)}"
-            f"  rejected {rate(recent.rejected.count, recent.seconds)}, {_percentiles(recent.rejected)}"
-        )
+        states = self._record.states()
+        shown = "  ".join(f"{name.split('_')[0]} {SHORT[state]}" for name, state in states.items())
+        return f"{self._record.now():5.1f} s  {self._fault():22}  {shown}  {self._rate():,.0f} rounds/s"
 
     def _draw(self) -> None:
         # One write a frame: back to the first line, every line erased and written anew, none of them wrapped.
         width = shutil.get_terminal_size().columns - 1
         frame = [f"\x1b[{FRAME_LINES}A\r" if self._drawn else ""]
-        state = self._breaker.state
-        shown = state if "NO_COLOR" in os.environ else f"\x1b[{COLOURS.get(state, '0')};1m{state}\x1b[0m"
-        frame += [f"\x1b[2K{line[:width].replace(state, shown, 1)}\n" for line in self._lines()]
+        frame += [f"\x1b[2K{line[:width]}\n" for line in self._lines()]
         self._drawn = True
         sys.stdout.write("".join(frame))
         sys.stdout.flush()
 
     def _lines(self) -> Iterator[str]:
-        recent, total = self._record.recent(), self._record.total()
-        metrics = self._breaker.get_metrics()
         yield ""
-        yield f"  {self._elapsed():4.1f} s     {self._situation()}"
-        yield f"  breaker    {self._breaker.get_state()}, opened {metrics.times_opened}x"
-        yield f"  {'':10} {'a second':>10} {'in all':>12} {'p50':>10} {'p99':>10}   (last second)"
-        for name in ("answered", "failed", "rejected"):
-            now: Histogram = getattr(recent, name)
-            ever: Histogram = getattr(total, name)
-            yield (
-                f"  {name:10} {rate(now.count, recent.seconds):>10} {ever.count:12,}"
-                f" {duration(now.percentile(50)):>10} {duration(now.percentile(99)):>10}"
-            )
-        yield f"  quotes     {self._quotes()}"
+        yield f"  {self._record.now():4.1f} s  {self._situation()}"
+        yield ""
+        for (name, text), state in zip(
+            self._system.health_status().items(), self._record.states().values(), strict=True
+        ):
+            mark = "●" if "NO_COLOR" in os.environ else f"\x1b[{COLOURS.get(state, '0')};1m●\x1b[0m"
+            yield f"  {mark} {name:20} {text}"
+        yield f"  {self._trader.rounds:,} rounds, {self._rate():,.0f} a second"
         yield ""
 
-    def _elapsed(self) -> float:
-        return time.monotonic() - self._begun
+    def _rate(self) -> float:
+        samples = self._record.samples[-SAMPLES_A_SECOND - 1 :]
+        if len(samples) < 2:
+            return 0.0
+        return (samples[-1].rounds - samples[0].rounds) / max(1e-9, samples[-1].at - samples[0].at)
 
     def _fault(self) -> str:
-        phase = self._record.phase
-        if phase.fault is None:
+        if not self._record.phases:
             return "no fault yet"
-        return f"fault: {phase.fault.name}" if phase.cleared is None else f"{phase.fault.name} is over"
+        phase = self._record.phases[-1]
+        return phase.fault.name if phase.cleared is None else f"{phase.fault.name}: over"
 
     def _situation(self) -> str:
-        phase = self._record.phase
-        if phase.fault is None:
+        if not self._record.phases:
             return "no fault yet"
-        if phase.cleared is None:
-            return f"fault: {phase.fault.begins}"
-        return f"repaired: {phase.fault.ends}"
-
-    def _quotes(self) -> str:
-        book = self._loop.book
-        if not book:
-            return "none yet"
-        age = time.monotonic() - max(quote.received for quote in book.values())
-        prices = "  ".join(f"{symbol} {quote.price:.2f}" for symbol, quote in book.items())
-        return f"{prices}  {age:.1f} s old"
-
-
-def _percentiles(histogram: Histogram) -> str:
-    return f"p50 {duration(histogram.percentile(50))} p99 {duration(histogram.percentile(99))}"
+        phase = self._record.phases[-1]
+        return f"FAULT: {phase.fault.begins}" if phase.cleared is None else f"repaired: {phase.fault.ends}"

@@ -1,8 +1,9 @@
-"""`python -m switchgear.demo.server`: the market-data server, and the faults that it can be told to have.
+"""`python -m switchgear.demo.server`: market data and a venue behind HTTP, and faults that they can be told to have.
 
-`GET /quotes/SYMBOL` answers a quote, or does what the mode says. `PUT /mode` with `{"mode": "hang"}` sets the mode and
-is itself never disturbed. The port goes to stdout as the first line. The server lives as long as its stdin is open:
-whoever started it holds the other end, so that however that process ends, the server ends with it.
+`GET /quotes/SYMBOL` answers a quote. `POST /orders` with `{"id": ...}` accepts an order, once, and `GET /orders/ID`
+says whether it did. Either does what its mode says: `PUT /mode` with `{"orders": "hang"}` sets one and is itself never
+disturbed. The port goes to stdout as the first line. The server lives as long as its stdin is open: whoever started it
+holds the other end, so that however that process ends, the server ends with it.
 """
 
 from __future__ import annotations
@@ -15,37 +16,40 @@ import threading
 from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, Final
 
+from switchgear.demo.exchange import Exchange
 from switchgear.demo.market import Market
-from switchgear.demo.modes import Mode
+from switchgear.demo.modes import KINDS, Mode
 
 HOST: Final = "127.0.0.1"
-LONGEST_COMMAND: Final = 1024
+LONGEST_BODY: Final = 1024
 
 
-class QuoteServer(ThreadingHTTPServer):
-    """One market behind HTTP: a thread a connection, the mode shared by all."""
+class VenueServer(ThreadingHTTPServer):
+    """One market and one venue behind HTTP: a thread a connection, the modes shared by all."""
 
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, journal: Path) -> None:
         self.market = Market()
-        self.mode = Mode.HEALTHY
-        self._mode_changed = threading.Condition()
-        super().__init__((HOST, port), QuoteHandler)
+        self.exchange = Exchange(journal)
+        self.modes = dict.fromkeys(KINDS, Mode.HEALTHY)
+        self._changed = threading.Condition()
+        super().__init__((HOST, port), VenueHandler)
 
-    def set_mode(self, mode: Mode) -> None:
+    def set_modes(self, modes: dict[str, Mode]) -> None:
         """Behave like this from the next request on, and let go of those that hang."""
-        with self._mode_changed:
-            self.mode = mode
-            self._mode_changed.notify_all()
+        with self._changed:
+            self.modes |= modes
+            self._changed.notify_all()
 
-    def hang(self) -> None:
+    def hang(self, kind: str) -> None:
         """Return when hanging is over."""
-        with self._mode_changed:
-            self._mode_changed.wait_for(lambda: self.mode is not Mode.HANG)
+        with self._changed:
+            self._changed.wait_for(lambda: self.modes[kind] is not Mode.HANG)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing of clients that went away: ours do, when their time is up."""
@@ -53,55 +57,85 @@ class QuoteServer(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
 
-class QuoteHandler(BaseHTTPRequestHandler):
+class VenueHandler(BaseHTTPRequestHandler):
     """The requests of one connection, which stays open between them."""
 
-    server: QuoteServer
+    server: VenueServer
     protocol_version = "HTTP/1.1"
     wbufsize = -1  # headers and body leave in one packet
     disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
-        """Answer a quote, or do what the mode says."""
-        root, _, symbol = self.path.removeprefix("/").partition("/")
-        if root != "quotes":
+        """Answer a quote, or what became of an order; or do what the mode says."""
+        kind, _, name = self.path.removeprefix("/").partition("/")
+        if kind not in KINDS:
             self.send_error(HTTPStatus.NOT_FOUND)
+        elif not self._fails(kind):
+            self._answer(kind, *(self._quote(name) if kind == "quotes" else self._order(name)))
+
+    def do_POST(self) -> None:
+        """Accept an order, or do what the mode says."""
+        try:
+            order = self._body()["id"]
+            if self.path != "/orders" or not isinstance(order, str) or not order.isalnum():
+                raise ValueError
+        except (KeyError, TypeError, ValueError):
+            self.send_error(HTTPStatus.BAD_REQUEST, "POST /orders wants an id of letters and digits")
             return
-        match self.server.mode:
-            case Mode.HANG:
-                self.server.hang()
-                self.close_connection = True  # the client has long gone
-            case Mode.ERRORS:
-                self._answer(HTTPStatus.INTERNAL_SERVER_ERROR, {"error": "the order book is on fire"})
-            case mode:
-                try:
-                    quote = self.server.market.quote(symbol)
-                except KeyError:
-                    self._answer(HTTPStatus.NOT_FOUND, {"error": f"no such symbol: {symbol}"})
-                else:
-                    self._answer(HTTPStatus.OK, quote, cut=mode is Mode.CUT)
+        self.server.exchange.receive(order)
+        if not self._fails("orders"):
+            fresh = self.server.exchange.accept(order)
+            self._answer("orders", HTTPStatus.CREATED if fresh else HTTPStatus.OK, {"id": order, "accepted": True})
 
     def do_PUT(self) -> None:
-        """Set the mode."""
+        """Set modes."""
         try:
-            length = int(self.headers["Content-Length"])
-            if self.path != "/mode" or not 0 < length <= LONGEST_COMMAND:
+            modes = {kind: Mode(mode) for kind, mode in self._body().items()}
+            if self.path != "/mode" or not modes.keys() <= set(KINDS):
                 raise ValueError
-            mode = Mode(json.loads(self.rfile.read(length))["mode"])
-        except (KeyError, TypeError, ValueError):
-            self.send_error(HTTPStatus.BAD_REQUEST, f"PUT /mode wants a mode of {', '.join(Mode)}")
+        except (AttributeError, TypeError, ValueError):
+            self.send_error(HTTPStatus.BAD_REQUEST, f"PUT /mode wants a mode of {', '.join(Mode)} for {KINDS}")
             return
-        self.server.set_mode(mode)
+        self.server.set_modes(modes)
         self.send_response(HTTPStatus.NO_CONTENT)
         self.end_headers()
 
-    def _answer(self, status: HTTPStatus, content: dict[str, object], *, cut: bool = False) -> None:
+    def _quote(self, symbol: str) -> tuple[HTTPStatus, dict[str, object]]:
+        try:
+            return HTTPStatus.OK, self.server.market.quote(symbol)
+        except KeyError:
+            return HTTPStatus.NOT_FOUND, {"error": f"no such symbol: {symbol}"}
+
+    def _order(self, order: str) -> tuple[HTTPStatus, dict[str, object]]:
+        known = self.server.exchange.has(order)
+        return (HTTPStatus.OK if known else HTTPStatus.NOT_FOUND), {"id": order, "accepted": known}
+
+    def _fails(self, kind: str) -> bool:
+        """Fail as the mode of this kind says; False where the request is to be served."""
+        match self.server.modes[kind]:
+            case Mode.HANG:
+                self.server.hang(kind)
+                self.close_connection = True  # the client has long gone
+                return True
+            case Mode.ERRORS:
+                self._answer(kind, HTTPStatus.INTERNAL_SERVER_ERROR, {"error": "the order book is on fire"})
+                return True
+            case _:
+                return False
+
+    def _body(self) -> Any:
+        length = int(self.headers["Content-Length"])
+        if not 0 < length <= LONGEST_BODY:
+            raise ValueError
+        return json.loads(self.rfile.read(length))
+
+    def _answer(self, kind: str, status: HTTPStatus, content: dict[str, object]) -> None:
         body = json.dumps(content).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        if cut:
+        if self.server.modes[kind] is Mode.CUT:
             body = body[: len(body) // 2]
             self.close_connection = True
         self.wfile.write(body)
@@ -110,20 +144,22 @@ class QuoteHandler(BaseHTTPRequestHandler):
         """Log nothing: a terminal with a live view on it is not ours to write to."""
 
 
-def _stop_with_stdin(server: QuoteServer) -> None:
-    while os.read(sys.stdin.fileno(), LONGEST_COMMAND):
+def _stop_with_stdin(server: VenueServer) -> None:
+    while os.read(sys.stdin.fileno(), LONGEST_BODY):
         pass
     server.shutdown()
 
 
 def main() -> int:
     """Serve until stdin ends."""
-    parser = argparse.ArgumentParser(prog="python -m switchgear.demo.server", description="The demo's market data.")
+    parser = argparse.ArgumentParser(prog="python -m switchgear.demo.server", description="The demo's venue.")
     parser.add_argument("--port", type=int, default=0, help="0 (the default): any that is free")
+    parser.add_argument("--journal", type=Path, required=True, help="where orders are written down")
+    options = parser.parse_args()
     try:
-        server = QuoteServer(parser.parse_args().port)
+        server = VenueServer(options.port, options.journal)
     except (OSError, OverflowError) as error:
-        print(f"cannot listen on {HOST}: {error}", file=sys.stderr)
+        print(f"cannot serve on {HOST}: {error}", file=sys.stderr)
         return 1
     with server, suppress(KeyboardInterrupt):
         print(server.server_port, flush=True)

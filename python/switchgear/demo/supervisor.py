@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Self
 from switchgear.demo.errors import DemoError
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import TracebackType
 
 START_SECONDS: Final = 5.0
@@ -19,13 +20,14 @@ RETRY_SECONDS: Final = 0.1
 
 
 class Supervisor:
-    """Runs one market-data server at a time: `async with Supervisor() as supervisor`.
+    """Runs one server at a time, which writes to a journal: `async with Supervisor(journal) as supervisor`.
 
     The server holds the reading end of a pipe and ends with it. Where this process is killed the kernel closes our
     end, so that a server is never left behind.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, journal: Path) -> None:
+        self._journal = journal
         self.port = 0
         self.pids: list[int] = []
         self._process: Process | None = None
@@ -54,18 +56,18 @@ class Supervisor:
             async with asyncio.timeout(START_SECONDS):
                 while not await self._started():
                     if not self.port:
-                        raise DemoError("the market-data server does not start")
+                        raise DemoError("the server does not start")
                     # Its port may be some client's for a moment: it comes from the range that theirs are taken from.
                     await asyncio.sleep(RETRY_SECONDS)
                 return
         await self.kill()
-        raise DemoError(f"the market-data server did not start within {START_SECONDS:g} s")
+        raise DemoError(f"the server did not start within {START_SECONDS:g} s")
 
     async def _started(self) -> bool:
         # In a session of its own: a Ctrl-C is for the demo, which then stops the server in order.
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
-            *("-m", "switchgear.demo.server", "--port", str(self.port)),
+            *("-m", "switchgear.demo.server", "--port", str(self.port), "--journal", str(self._journal)),
             stdin=PIPE,
             stdout=PIPE,
             start_new_session=True,

@@ -1,6 +1,6 @@
 """The five services of a trading system, each behind a breaker of its own."""
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from switchgear.registry import CircuitBreakerRegistry
 from switchgear.services.api import ApiCircuitBreaker
@@ -9,11 +9,15 @@ from switchgear.services.neural import NeuralCircuitBreaker
 from switchgear.services.sandbox import E2BSandboxCircuitBreaker
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import TracebackType
 
+    from switchgear.config import CircuitBreakerConfig
     from switchgear.services._service import Service
 
 __all__ = ["TradingSystemCircuitBreakers"]
+
+SERVICES: Final = ("market_data_api", "order_execution_api", "e2b_sandbox", "neural_predictor", "database")
 
 
 class TradingSystemCircuitBreakers:
@@ -31,12 +35,14 @@ class TradingSystemCircuitBreakers:
             regression that has to be trained first.
         sandbox_backend: As for ``E2BSandboxCircuitBreaker``, for ``e2b_sandbox`` (``e2b:sandbox``); default None: what
             is there.
+        configs: Configurations by the names of the attributes (``"database"``), for services that are not to have
+            their modules' defaults.
         registry: Where the breakers are registered; default one of the system's own, so that two systems in a process
             do not share their breakers. ``default_registry()`` makes them share.
 
     Raises:
         TypeError: Something is of the wrong type.
-        ValueError: A URL is none.
+        ValueError: A URL is none, or ``configs`` names something that is no service.
         ImportError: A library is missing; the text says what to install.
     """
 
@@ -48,24 +54,33 @@ class TradingSystemCircuitBreakers:
         model: Any = None,
         sandbox_backend: str | None = None,
         *,
+        configs: "Mapping[str, CircuitBreakerConfig] | None" = None,
         registry: CircuitBreakerRegistry | None = None,
     ) -> None:
+        configs = {} if configs is None else configs
+        strange = configs.keys() - set(SERVICES)
+        if strange:
+            raise ValueError(f"configs must be by the names {', '.join(SERVICES)}, not {min(strange)!r}")
         self.registry = CircuitBreakerRegistry() if registry is None else registry
         """Where the five breakers are: for its events, metrics and listeners."""
         for field, url in (("market_data_url", market_data_url), ("order_execution_url", order_execution_url)):
             if not isinstance(url, str):
                 raise TypeError(f"{field} must be a str, not {type(url).__name__}")
-        shared = self.registry
-        self.market_data_api = ApiCircuitBreaker("market_data", base_url=market_data_url, registry=shared)
-        self.order_execution_api = ApiCircuitBreaker("order_execution", base_url=order_execution_url, registry=shared)
-        self.e2b_sandbox = E2BSandboxCircuitBreaker(backend=sandbox_backend, registry=shared)
-        self.neural_predictor = NeuralCircuitBreaker("price_predictor", model, registry=shared)
-        self.database = DatabaseCircuitBreaker("trading_db", database_url, registry=shared)
+
+        def common(name: str) -> dict[str, Any]:
+            return {"config": configs.get(name), "registry": self.registry}
+
+        self.market_data_api = ApiCircuitBreaker("market_data", base_url=market_data_url, **common("market_data_api"))
+        self.order_execution_api = ApiCircuitBreaker(
+            "order_execution", base_url=order_execution_url, **common("order_execution_api")
+        )
+        self.e2b_sandbox = E2BSandboxCircuitBreaker(backend=sandbox_backend, **common("e2b_sandbox"))
+        self.neural_predictor = NeuralCircuitBreaker("price_predictor", model, **common("neural_predictor"))
+        self.database = DatabaseCircuitBreaker("trading_db", database_url, **common("database"))
 
     def services(self) -> "dict[str, Service]":
         """Return the five services by the names of their attributes, in the order of ``health_status``."""
-        names = ("market_data_api", "order_execution_api", "e2b_sandbox", "neural_predictor", "database")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in SERVICES}
 
     def health_status(self) -> dict[str, str]:
         """Return the state of each service for people: ``{"market_data_api": "CLOSED (failures: 0)", ...}``."""
