@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, Self, TypeAlias, TypeVar, dataclass_transform
 
 if TYPE_CHECKING:
@@ -276,7 +277,8 @@ def _rules(value: object) -> "tuple[TripRule, ...]":
     # Imported late: whoever holds a rule has the module already, and everybody else spares it.
     from switchgear.rules import RULE_LIMIT, TripRule
 
-    rules = tuple(value) if isinstance(value, Iterable) else (value,)
+    # No more than it takes to see that there are too many: some iterators never end.
+    rules = tuple(islice(value, RULE_LIMIT + 1)) if isinstance(value, Iterable) else (value,)
     if 1 <= len(rules) <= RULE_LIMIT and all(isinstance(rule, TripRule) for rule in rules):
         return rules
     raise ValueError(f"trip must be None, a rule of switchgear.rules, or 1 to {RULE_LIMIT} of them, not {value!r}")

@@ -79,7 +79,8 @@ class Ramp:
     seed: int | None = None
 
     def __post_init__(self) -> None:
-        steps = tuple(self.steps) if isinstance(self.steps, Iterable) else ()
+        # No more than it takes to see that there are too many: some iterators never end.
+        steps = tuple(itertools.islice(self.steps, STEP_LIMIT + 1)) if isinstance(self.steps, Iterable) else ()
         if not 1 <= len(steps) <= STEP_LIMIT or not all(_is_part(part) for part in steps):
             raise ValueError(f"steps must be 1 to {STEP_LIMIT} numbers above 0 and below 1, not {self.steps!r}")
         for before, after in itertools.pairwise(steps):
