@@ -149,7 +149,7 @@ impl Block {
             // At most one of all rounds: a spell that begins after `now_ns` is not over at `now_ns`.
             change = changed.or(change);
             let (state, generation) = (word.state, word.generation);
-            let no = |deadline| Answer::No(Rejected { state, retry_after_ns: tick::until(deadline, now_ns), is_full: false });
+            let no = |deadline| Answer::No(Rejected { state, retry_after_ns: tick::until(deadline, now_ns), full: 0 });
             match state {
                 State::Closed | State::Disabled => return (Answer::Passes(word), change),
                 State::Open => return (no(word.payload), change),

@@ -29,6 +29,12 @@ impl Bulkhead {
         Self { places: (0..places).map(|_| AtomicU64::new(Lease::NONE)).collect(), hint: AtomicU64::new(0) }
     }
 
+    /// How many places there are.
+    #[allow(clippy::cast_possible_truncation)] // it was made with that many
+    pub(super) fn size(&self) -> u32 {
+        self.places.len() as u32
+    }
+
     /// Take a place for `lease`; `None`: there is none.
     #[allow(clippy::cast_possible_truncation)] // there are fewer than 2^24 places
     pub(super) fn take(&self, lease: u64, now_ns: u64) -> Option<HeldLease> {

@@ -45,7 +45,8 @@ impl Gates {
             Some(held) => held.lease,
             None => Lease::new(permit.admitted_in(), tick::deadline(now_ns, lease_ns)).pack(),
         };
-        let held = bulkhead.take(lease, now_ns).ok_or(Rejected { state, retry_after_ns: Some(0), is_full: true })?;
+        let full = Rejected { state, retry_after_ns: Some(0), full: bulkhead.size() };
+        let held = bulkhead.take(lease, now_ns).ok_or(full)?;
         Ok(permit.placed(held))
     }
 

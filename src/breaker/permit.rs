@@ -137,14 +137,14 @@ pub struct Rejected {
     pub state: State,
     /// Nanoseconds until the next call can be admitted, at the latest; `None`: not before somebody says so.
     pub retry_after_ns: Option<u64>,
-    /// The bulkhead was full, whatever the state.
-    pub is_full: bool,
+    /// The places of the bulkhead that was full, whatever the state; 0: it was not that.
+    pub full: u32,
 }
 
 impl Rejected {
     /// Rejected by chance: the next call may be luckier.
     pub(super) const fn by_chance(state: State) -> Self {
-        Self { state, retry_after_ns: Some(0), is_full: false }
+        Self { state, retry_after_ns: Some(0), full: 0 }
     }
 }
 

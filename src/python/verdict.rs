@@ -47,7 +47,7 @@ pub fn admit(py: Python<'_>, this: Object) -> Option<Permit> {
 fn ask_or_raise(py: Python<'_>, this: Object) -> Option<Permit> {
     match ask(py, this) {
         Ok(permit) => return Some(permit),
-        Err(Some(rejected)) if rejected.is_full => raise_full(py, this),
+        Err(Some(rejected)) if rejected.full > 0 => raise_full(py, this, rejected.full),
         Err(Some(rejected)) => raise_open(py, this, rejected),
         // A listener's exception is set already.
         Err(None) => {}
@@ -81,16 +81,13 @@ fn ask(py: Python<'_>, this: Object) -> Result<Permit, Option<Rejected>> {
     verdict.map_err(Some)
 }
 
-/// Raise a fresh `BulkheadFullError`.
+/// Raise a fresh `BulkheadFullError`. The limit is the one that was met: a listener may have replaced the configuration since.
 #[cold]
-fn raise_full(py: Python<'_>, this: Object) {
+fn raise_full(py: Python<'_>, this: Object, limit: u32) {
     boundary::attached(|| {
         // SAFETY: as in `admit`.
         let breaker = unsafe { breaker_of(py, this) };
-        let error = || {
-            let limit = breaker.configuration(py).getattr("max_concurrent")?;
-            py.import("switchgear.errors")?.getattr("BulkheadFullError")?.call1((&breaker.name, limit))
-        };
+        let error = || py.import("switchgear.errors")?.getattr("BulkheadFullError")?.call1((&breaker.name, limit));
         boundary::raise(py, error().map_or_else(|error| error, PyErr::from_value));
     });
 }

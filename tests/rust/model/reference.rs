@@ -84,7 +84,7 @@ impl Reference {
         };
         if let Some(until) = wait {
             self.counters.rejected += 1;
-            return (Err(Rejected { state: self.state, retry_after_ns: until.map(|at| at - now), is_full: false }), told);
+            return (Err(Rejected { state: self.state, retry_after_ns: until.map(|at| at - now), full: 0 }), told);
         }
         self.tickets += 1;
         if self.state == State::HalfOpen {

@@ -57,7 +57,7 @@ fn a_stampede_at_the_reset_gives_exactly_max_probes() {
             assert_eq!(max_probes as usize, permits.len());
             assert_eq!(1, arrivals.iter().filter(|(_, change)| change.is_some()).count());
             let rejections = arrivals.iter().filter_map(|(arrival, _)| arrival.err());
-            assert!(rejections.into_iter().all(|r| r == Rejected { state: State::HalfOpen, retry_after_ns: Some(SECOND), is_full: false }));
+            assert!(rejections.into_iter().all(|r| r == Rejected { state: State::HalfOpen, retry_after_ns: Some(SECOND), full: 0 }));
             // One fails and opens it again; the others are late.
             let changes = permits.iter().filter_map(|permit| breaker.settle(*permit, Outcome::Failure, || due));
             assert_eq!(1, changes.count());
