@@ -165,7 +165,7 @@ impl Call {
         unsafe {
             if (*call).timed {
                 (*call).timed = false;
-                // The limit may have been taken out of the configuration since the call began.
+                // Asked now: another configuration may have set a limit, or taken it away, since the call was made.
                 let timeout = breaker_of(py, (*call).breaker).terms().timeout;
                 if timeout.is_finite()
                     && let Err(error) = timer::arm(py, addr_of_mut!((*call).alarm), timeout, yielded)

@@ -77,6 +77,7 @@ pub struct Call {
     holder: Object,
     phase: Phase,
     tracked: bool,
+    /// Whether the time is to be limited yet, if there is a limit.
     timed: bool,
     admission: Admission,
     /// Written where `admission` says so.
@@ -169,7 +170,7 @@ impl Call {
             addr_of_mut!((*call).holder).write(null_mut());
             addr_of_mut!((*call).phase).write(phase);
             addr_of_mut!((*call).tracked).write(false);
-            addr_of_mut!((*call).timed).write(breaker_of(py, breaker).terms().timeout.is_finite());
+            addr_of_mut!((*call).timed).write(true);
             addr_of_mut!((*call).admission).write(admission);
             addr_of_mut!((*call).alarm).write(Alarm::new());
             let arguments_can_form_cycle = Arguments::write(addr_of_mut!((*call).arguments), given);

@@ -38,10 +38,16 @@ fn is_imported(py: Python<'_>, count: isize, without_trio: &AtomicIsize) -> bool
 }
 
 impl Call {
-    /// Under trio the deadline is trio's: put the operation into a coroutine that has one. False: trio does not run here.
+    /// Under trio the deadline is trio's: put the operation into a coroutine that has one. False: trio does not run here, or there is no
+    /// limit.
     pub(super) unsafe fn hand_to_trio(py: Python<'_>, call: *mut Self, is_callable: bool) -> bool {
         // SAFETY: as in `send`; the arguments lie where `make` put them.
         unsafe {
+            // Asked now: another configuration may have set a limit, or taken it away, since the call was made.
+            let timeout = breaker_of(py, (*call).breaker).terms().timeout;
+            if !timeout.is_finite() {
+                return false;
+            }
             let coroutine = py.import("switchgear._trio").and_then(|bridge| {
                 if !bridge.call_method0("in_trio")?.is_truthy()? {
                     return Ok(None);
@@ -50,8 +56,6 @@ impl Call {
                 let operation = Borrowed::from_ptr(py, (*call).target);
                 let (positional, keywords) = arguments_of(py, call)?;
                 let expired = PyList::empty(py);
-                // The limit may have been taken out of the configuration since the call was made.
-                let timeout = breaker.terms().timeout;
                 timer::watch(addr_of_mut!((*call).alarm), timeout, expired.clone().into_any());
                 let arguments = (&breaker.name, timeout, operation, positional, keywords, expired);
                 bridge.call_method1(if is_callable { "call_with_deadline" } else { "await_with_deadline" }, arguments).map(Some)
