@@ -439,5 +439,5 @@ def test_the_most_places_there_may_be(clock):
 @pytest.mark.parametrize("value", [0, -1, 10_001, True, False, 1.0, "1", math.nan, math.inf, (1,), 1 << 70], ids=str)
 def test_limits_that_make_no_sense_are_refused(value):
     """The error names the field, the range and the value."""
-    with pytest.raises(ValueError, match="^max_concurrent must be None or an int from 1 to 10,000, not "):
+    with pytest.raises(ValueError, match=r"^max_concurrent must be None or an int from 1 to 10,000, not "):
         CircuitBreakerConfig(max_concurrent=value)

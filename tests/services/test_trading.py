@@ -175,7 +175,7 @@ def test_what_is_no_url_is_refused(arguments: tuple[Any, Any], error: type[Excep
 
 
 def test_a_config_for_nobody_is_refused() -> None:
-    with pytest.raises(ValueError, match="configs must be by the names market_data_api, .*, not 'databse'"):
+    with pytest.raises(ValueError, match=r"configs must be by the names market_data_api, .*, not 'databse'"):
         TradingSystemCircuitBreakers("http://a.test", "http://b.test", configs={"databse": QUICK})
 
 
