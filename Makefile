@@ -78,6 +78,13 @@ test-debug: $(VENV)/.extra-test $(VENV)/.maturin ## a debug build: overflow chec
 .PHONY: bench
 bench: $(VENV)/.extra-test $(VENV)/.native ## the table of budgets, as ratios to the bare floor of the same run
 	$(PY) benches/table.py --core $(BENCH_ARGS)
+	@$(MAKE) bench-services
+
+.PHONY: bench-services
+bench-services: $(VENV)/.extra-test $(VENV)/.native ## what the services and the transport add to the calls of their libraries
+	@for each in services_api services_database services_neural integrations_httpx; do \
+		echo "== $$each"; $(PY) benches/$$each.py || echo "MISS: $$each is over its budget"; \
+	done
 
 .PHONY: bench-peers
 bench-peers: $(VENV)/.extra-test $(VENV)/.native ## the same beside seven other libraries; installs into .venv those that it can
