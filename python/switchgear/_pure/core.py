@@ -137,13 +137,19 @@ class Core(Counters):
         """Ask for one call: the word then, the grant, FULL or None, and the time."""
         if self._abandoned:
             self._settle_abandoned()
+        drawn: bool | None = None
         while True:
             word, now_ns = self._word, self._now_ns()
             new, grant = transition.admit(word, now_ns)
             if grant is not None and word.rules.gates is not None:
-                new, grant = self._pass_gates(word, new, grant, now_ns)
+                # A call draws once, however often others come between: its turn, as the core counts turns.
+                drawn = self._draws_to_pass(new, now_ns) if drawn is None else drawn
+                new, grant = transition.place(word, new, grant, now_ns) if drawn or not new.ramping else (new, None)
             if new is word or self._swap(word, new, now_ns):
                 break
+        if grant is not None and grant is not FULL and self._is_throttled(new, grant, now_ns):
+            self._leave(grant)
+            grant = None
         gates = new.rules.gates
         observed = None
         if grant is None or grant is FULL:
@@ -163,17 +169,26 @@ class Core(Counters):
                 raise
         return new, observed or grant, now_ns
 
-    def _pass_gates(self, before: Word, word: Word, grant: Grant, now_ns: int) -> tuple[Word, Grant | None]:
+    def _draws_to_pass(self, word: Word, now_ns: int) -> bool | None:
         # Imported late: whoever has gates has the module already.
-        from switchgear._pure.gates import draws_to_pass, is_throttled
+        from switchgear._pure.gates import draws_to_pass
 
-        if not draws_to_pass(self, word, now_ns):
-            return word, None
-        placed, granted = transition.place(before, word, grant, now_ns)
-        if granted is FULL:
-            return placed, FULL
-        # What is throttled leaves its place before anybody has seen it there.
-        return (word, None) if is_throttled(self, word, granted, now_ns) else (placed, granted)
+        return draws_to_pass(self, word, now_ns)
+
+    def _is_throttled(self, word: Word, grant: Grant, now_ns: int) -> bool:
+        # Once the word is there: of a generation that nobody has seen yet, the throttle would count no call.
+        gates = word.rules.gates
+        if gates is None or gates.throttle is None or word.state is not CLOSED:
+            return False
+        return not gates.throttle.passes(self, grant.generation, now_ns)
+
+    def _leave(self, grant: Grant) -> None:
+        """Give back what a grant holds of the bulkhead."""
+        while True:
+            word = self._word
+            new = transition.left(word, grant)
+            if new is word or self._swap(word, new, 0):
+                return
 
     def _settle(
         self,

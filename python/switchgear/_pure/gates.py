@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from switchgear._pure.meters import HIT, Lanes, calls_of, hits_of
 from switchgear._pure.recovery import drawn
-from switchgear._pure.word import CLOSED, Grant, Word, ramp_part
+from switchgear._pure.word import Word, ramp_part
 
 if TYPE_CHECKING:
     from switchgear._pure.counters import Counters
@@ -71,16 +71,8 @@ class Gates:
         """Nothing is rejected: what would have been is counted, and moves nothing."""
 
 
-def draws_to_pass(counters: "Counters", word: Word, now_ns: int) -> bool:
-    """Ask the ramp, before a call looks for a place in the bulkhead."""
+def draws_to_pass(counters: "Counters", word: Word, now_ns: int) -> bool | None:
+    """Ask the ramp, before a call looks for a place in the bulkhead; None where there is none."""
     part = ramp_part(word, now_ns)
     ramp = word.rules.ramp
-    return part is None or ramp is None or ramp.passes(counters, part)
-
-
-def is_throttled(counters: "Counters", word: Word, grant: Grant, now_ns: int) -> bool:
-    """Ask the throttle, which throttles what is CLOSED, after a call has found a place in the bulkhead."""
-    gates = word.rules.gates
-    if gates is None or gates.throttle is None or word.state is not CLOSED:
-        return False
-    return not gates.throttle.passes(counters, grant.generation, now_ns)
+    return None if part is None or ramp is None else ramp.passes(counters, part)

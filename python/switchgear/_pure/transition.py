@@ -83,9 +83,7 @@ def settle(word: Word, grant: Grant, outcome: int, now_ns: int, met: Met | None 
 
     ``met`` is the first rule that this call has met in its meter; ``least_ns`` how long to stay OPEN at least.
     """
-    # A lease that ran out may have a new holder, whose place this is not.
-    if 0 <= grant.place < len(word.held) and word.held[grant.place] == grant.lease:
-        word = changed(word, held=with_slot(word.held, grant.place, 0))
+    word = left(word, grant)
     if grant.observed or is_late(word, grant) or word.state is DISABLED:
         return word
     if word.records:
@@ -100,9 +98,17 @@ def settle(word: Word, grant: Grant, outcome: int, now_ns: int, met: Met | None 
         if word.count + 1 >= word.rules.success_threshold:
             return ramped(word, now_ns) if word.rules.ramp else closed(word, now_ns, ())
         word = changed(word, count=word.count + 1)
-    # As with the place.
+    # As in ``left``.
     if word.leases[grant.slot] == grant.lease:
         word = changed(word, leases=with_slot(word.leases, grant.slot, 0))
+    return word
+
+
+def left(word: Word, grant: Grant) -> Word:
+    """Give back the place in the bulkhead, if there is one: the word that follows."""
+    # A lease that ran out may have a new holder, whose place this is not.
+    if 0 <= grant.place < len(word.held) and word.held[grant.place] == grant.lease:
+        return changed(word, held=with_slot(word.held, grant.place, 0))
     return word
 
 
