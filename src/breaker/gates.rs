@@ -28,9 +28,9 @@ impl Gates {
         self.bulkhead.is_some() || self.throttle.is_some()
     }
 
-    /// What the ramp, if there is one, says to a call that found `word`.
-    pub(super) fn lot(&self, word: Word, now_ns: u64, is_current: impl Fn() -> bool) -> Lot {
-        match &self.ramp {
+    /// What the ramp of `gates`, if there is one, says to a call that found `word`.
+    pub(super) fn lot(gates: Option<&Self>, word: Word, now_ns: u64, is_current: impl Fn() -> bool) -> Lot {
+        match gates.and_then(|gates| gates.ramp.as_ref()) {
             _ if !word.is_ramp() => Lot::Passes,
             Some(ramp) => ramp.ask(word, now_ns, is_current),
             // The ramp that the probes began was taken out of the configuration.

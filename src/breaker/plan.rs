@@ -90,39 +90,52 @@ impl Plan {
 
     #[cold]
     fn ask(&self, block: &Block, now_ns: u64) -> (Result<Permit, Rejected>, Option<Change>) {
-        let Some(more) = &self.more else {
-            let (answer, change) = block.ask(&self.rules, now_ns);
-            return (Self::counted(block, answer.plain(), false), change);
-        };
+        let Some(more) = &self.more else { return self.ask_the_state(block, now_ns) };
         let mut change = self.expire(block, more, now_ns);
         let answer = loop {
             let (answer, changed) = block.ask(&self.rules, now_ns);
             // At most one of all: an open time that begins now is not over now, and no ramp that begins now is.
             change = change.or(self.remembered(changed));
-            let Some(gates) = &more.gates else { break self.measured(answer.plain(), now_ns) };
-            match answer {
-                Answer::Passes(word) => match gates.lot(word, now_ns, || block.is_current(word.generation)) {
+            let gates = more.gates.as_deref();
+            match (answer, gates) {
+                (Answer::Passes(word), _) => match Gates::lot(gates, word, now_ns, || block.is_current(word.generation)) {
                     Lot::Passes => break self.through(gates, block, word, now_ns),
                     Lot::Waits => break Err(Rejected::by_chance(word.state)),
-                    Lot::Over => {
-                        let over = block.command(&self.rules, Some(word.generation), Event::RampOver, now_ns, |_| tick::NEVER);
-                        change = change.or(self.remembered(over));
-                    }
+                    Lot::Over => change = change.or(self.remembered(self.end_ramp(block, word, now_ns))),
                 },
-                Answer::Probe(permit, held) => {
+                (Answer::Probe(permit, held), Some(gates)) => {
                     let placed = gates.place(permit, State::HalfOpen, self.rules.lease_ns, now_ns);
                     break placed.inspect_err(|_| block.give_back(held));
                 }
-                Answer::No(rejected) => break Err(rejected),
+                (answer, _) => break answer.plain(),
             }
         };
         let observes = more.gates.as_ref().is_some_and(|gates| gates.observes);
         (Self::counted(block, answer, observes).map(|permit| permit.by(self.rules.number)), change)
     }
 
+    /// As [`ask`](Self::ask), where nothing but the state has a say.
+    fn ask_the_state(&self, block: &Block, now_ns: u64) -> (Result<Permit, Rejected>, Option<Change>) {
+        let mut change = None;
+        loop {
+            let (answer, changed) = block.ask(&self.rules, now_ns);
+            change = change.or(changed);
+            match answer {
+                // One that this plan knows nothing of.
+                Answer::Passes(word) if word.is_ramp() => change = change.or(self.end_ramp(block, word, now_ns)),
+                answer => return (Self::counted(block, answer.plain(), false), change),
+            }
+        }
+    }
+
+    fn end_ramp(&self, block: &Block, word: Word, now_ns: u64) -> Option<Change> {
+        block.command(&self.rules, Some(word.generation), Event::RampOver, now_ns, |_| tick::NEVER)
+    }
+
     /// Through the gates that are beside the state. DISABLED has none.
-    fn through(&self, gates: &Gates, block: &Block, word: Word, now_ns: u64) -> Result<Permit, Rejected> {
+    fn through(&self, gates: Option<&Gates>, block: &Block, word: Word, now_ns: u64) -> Result<Permit, Rejected> {
         let plain = Ok(Permit::plain(word.generation));
+        let Some(gates) = gates else { return self.measured(plain, now_ns) };
         if word.state == State::Disabled {
             return plain;
         }
