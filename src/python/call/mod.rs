@@ -155,7 +155,7 @@ pub unsafe fn is_fresh(call: Object) -> bool {
 impl Call {
     /// Make a call; see the functions above.
     #[inline(always)]
-    unsafe fn make(py: Python<'_>, breaker: Object, target: Object, phase: Phase, admission: Admission, given: Given) -> *mut Self {
+    unsafe fn make(_py: Python<'_>, breaker: Object, target: Object, phase: Phase, admission: Admission, given: Given) -> *mut Self {
         // SAFETY: the caller's promise; every field is written before anything else can see the object, but for the permit, which
         // is plain data that nobody reads before it is there.
         unsafe {
