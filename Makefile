@@ -46,7 +46,7 @@ demo: $(VENV)/.extra-demo $(NATIVE) ## a trading system on five breakers through
 	$(PY) -m switchgear demo
 
 # What an earlier run has shown is not run again: AGAIN=1 says that there was one. A `-m` in PYTEST_ARGS comes last and wins.
-again = $(if $(AGAIN),-m 'not once')
+again = $(if $(AGAIN),-m 'not once and not service')
 
 .PHONY: test
 test: test-rust test-python ## the core in Rust, then the suite on the native and on the pure backend
