@@ -174,6 +174,54 @@ def test_what_is_no_url_is_refused(arguments: tuple[Any, Any], error: type[Excep
         TradingSystemCircuitBreakers(*arguments, sandbox_backend="monty")
 
 
+async def hangs() -> None:
+    await asyncio.sleep(60)
+
+
+def test_a_cancellation_closes_the_others_and_stays_a_cancellation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever cancels ``aclose`` ends the wait for one service, whose neighbours are closed; also where one fails."""
+    system = TradingSystemCircuitBreakers("http://a.test", "http://b.test", sandbox_backend="monty")
+    closed: list[str] = []
+
+    def closing(name: str) -> Callable[[], Awaitable[None]]:
+        async def aclose() -> None:
+            closed.append(name)
+            raise OSError(name)
+
+        return aclose
+
+    for name, service in system.services().items():
+        monkeypatch.setattr(service, "aclose", hangs if name == "e2b_sandbox" else closing(name))
+
+    async def main() -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await system.aclose()
+
+    run(main())
+    assert closed == [name for name in reversed(SERVICES) if name != "e2b_sandbox"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [({"database_url": 7}, TypeError), ({"sandbox_backend": "cloud"}, ValueError), ({"model": 7}, TypeError)],
+)
+def test_a_refused_system_leaves_no_breakers(arguments: dict[str, Any], error: type[Exception]) -> None:
+    """What was made before the argument that is wrong is gone from the registry; what was there before is not."""
+    registry = CircuitBreakerRegistry()
+    kept = registry.register("api:market_data", CircuitBreakerConfig())
+    with pytest.raises(error):
+        TradingSystemCircuitBreakers(
+            "http://a.test", "http://b.test", **{"sandbox_backend": "monty", **arguments}, registry=registry
+        )
+    assert {"api:market_data": kept} == dict(registry)
+
+
+def test_what_is_no_registry_is_refused() -> None:
+    with pytest.raises(TypeError, match="registry must be a CircuitBreakerRegistry or None, not dict"):
+        TradingSystemCircuitBreakers("http://a.test", "http://b.test", registry={})  # type: ignore[arg-type]
+
+
 def test_a_config_for_nobody_is_refused() -> None:
     with pytest.raises(ValueError, match=r"configs must be by the names market_data_api, .*, not 'databse'"):
         TradingSystemCircuitBreakers("http://a.test", "http://b.test", configs={"databse": QUICK})

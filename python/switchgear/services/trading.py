@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 __all__ = ["TradingSystemCircuitBreakers"]
 
 SERVICES: Final = ("market_data_api", "order_execution_api", "e2b_sandbox", "neural_predictor", "database")
+_BREAKERS: Final = (
+    "api:market_data",
+    "api:order_execution",
+    "e2b:sandbox",
+    "neural:price_predictor",
+    "db:trading_db",
+)
 
 
 class TradingSystemCircuitBreakers:
@@ -44,6 +51,8 @@ class TradingSystemCircuitBreakers:
         TypeError: Something is of the wrong type.
         ValueError: A URL is none, or ``configs`` names something that is no service.
         ImportError: A library is missing; the text says what to install.
+
+        Where it raises, it leaves no breaker in the registry that was not there before.
     """
 
     def __init__(
@@ -67,16 +76,28 @@ class TradingSystemCircuitBreakers:
             if not isinstance(url, str):
                 raise TypeError(f"{field} must be a str, not {type(url).__name__}")
 
+        if not isinstance(self.registry, CircuitBreakerRegistry):
+            raise TypeError(f"registry must be a CircuitBreakerRegistry or None, not {type(registry).__name__}")
+
         def common(name: str) -> dict[str, Any]:
             return {"config": configs.get(name), "registry": self.registry}
 
-        self.market_data_api = ApiCircuitBreaker("market_data", base_url=market_data_url, **common("market_data_api"))
-        self.order_execution_api = ApiCircuitBreaker(
-            "order_execution", base_url=order_execution_url, **common("order_execution_api")
-        )
-        self.e2b_sandbox = E2BSandboxCircuitBreaker(backend=sandbox_backend, **common("e2b_sandbox"))
-        self.neural_predictor = NeuralCircuitBreaker("price_predictor", model, **common("neural_predictor"))
-        self.database = DatabaseCircuitBreaker("trading_db", database_url, **common("database"))
+        new = [name for name in _BREAKERS if name not in self.registry]
+        try:
+            self.market_data_api = ApiCircuitBreaker(
+                "market_data", base_url=market_data_url, **common("market_data_api")
+            )
+            self.order_execution_api = ApiCircuitBreaker(
+                "order_execution", base_url=order_execution_url, **common("order_execution_api")
+            )
+            self.e2b_sandbox = E2BSandboxCircuitBreaker(backend=sandbox_backend, **common("e2b_sandbox"))
+            self.neural_predictor = NeuralCircuitBreaker("price_predictor", model, **common("neural_predictor"))
+            self.database = DatabaseCircuitBreaker("trading_db", database_url, **common("database"))
+        except BaseException:
+            # Nothing is open yet; and who mends the argument and tries again is not to meet this attempt's breakers.
+            for name in new:
+                self.registry.remove(name)
+            raise
 
     def services(self) -> "dict[str, Service]":
         """Return the five services by the names of their attributes, in the order of ``health_status``."""
@@ -89,19 +110,27 @@ class TradingSystemCircuitBreakers:
     async def aclose(self) -> None:
         """Close every service, the last one first. Closing twice is no error.
 
+        A cancellation ends the wait for the service that is being closed; the others are closed all the same.
+
         Raises:
-            BaseExceptionGroup: Some did not close; the others did.
+            ExceptionGroup: Several did not close; the others did. Of a single one, its own exception.
         """
-        errors: list[BaseException] = []
+        errors: list[Exception] = []
+        interruption: BaseException | None = None
         for service in reversed(self.services().values()):
             try:
                 await service.aclose()
-            except BaseException as error:
+            except Exception as error:
                 errors.append(error)
+            except BaseException as error:
+                interruption = error
+        if interruption is not None:
+            # A cancellation in a group would be none to the task that is cancelled.
+            raise interruption
         if len(errors) == 1:
             raise errors[0]
         if errors:
-            raise BaseExceptionGroup("services did not close", errors)
+            raise ExceptionGroup("services did not close", errors)
 
     async def __aenter__(self) -> Self:
         return self
