@@ -26,6 +26,7 @@ from switchgear.demo.predictor import Switch
 from switchgear.demo.record import Record
 from switchgear.demo.saboteur import Saboteur, can_see_workers
 from switchgear.demo.screen import FRAME_LINES, Screen
+from switchgear.demo.server import HOST
 from switchgear.demo.supervisor import Supervisor
 from switchgear.demo.system import build
 from switchgear.demo.trader import Trader
@@ -53,7 +54,11 @@ def run(options: Options) -> int:
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a failure's text may be beyond its encoding
-    with _quiet(logging.getLogger("switchgear")), tempfile.TemporaryDirectory(prefix="switchgear-demo-") as directory:
+    with (
+        _quiet(logging.getLogger("switchgear")),
+        _without_proxy(),
+        tempfile.TemporaryDirectory(prefix="switchgear-demo-") as directory,
+    ):
         try:
             result = asyncio.run(_run(options, Path(directory)))
         except ExceptionGroup as group:
@@ -173,6 +178,21 @@ def _redrawable() -> bool:
     """Tell whether a few lines can be drawn over and over where the output goes."""
     dumb = os.name == "nt" or os.environ.get("TERM", "dumb") == "dumb"
     return sys.stdout.isatty() and not dumb and shutil.get_terminal_size().lines > FRAME_LINES
+
+
+@contextlib.contextmanager
+def _without_proxy() -> Iterator[None]:
+    """Keep loopback off a proxy that the environment names: the services' clients heed it, as they should."""
+    before = os.environ.get("no_proxy")  # it wins over NO_PROXY, which may be there alone
+    exceptions = before or os.environ.get("NO_PROXY")
+    os.environ["no_proxy"] = f"{exceptions},{HOST}" if exceptions else HOST
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["no_proxy"]
+        else:
+            os.environ["no_proxy"] = before
 
 
 @contextlib.contextmanager
