@@ -42,7 +42,7 @@ help: ## list the targets
 	@echo "PYTHON=... chooses the interpreter (3.11 or newer); its environment is .venv-X.Y"
 
 .PHONY: demo
-demo: $(VENV)/.extra-demo $(NATIVE) ## a trading system on five breakers through ten faults, within a minute
+demo: $(VENV)/.extra-demo $(NATIVE) ## a trading system on five breakers through eleven faults, within a minute
 	$(PY) -m switchgear demo
 
 # What an earlier run has shown is not run again: AGAIN=1 says that there was one. A `-m` in PYTEST_ARGS comes last and wins.

@@ -113,6 +113,7 @@ def test_trades_before_and_between(finished: Finished) -> None:
     assert orders["accepted"] > 0
     assert orders["rejected"] > 0
     assert orders["unknown"] == 0
+    assert finished.report["recovered"] > 0
     assert all(each["successful_calls"] > 0 for each in finished.report["metrics"].values())
 
 

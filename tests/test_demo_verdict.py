@@ -1,17 +1,21 @@
 """The demo's verdict: what it demands, and what it finds in books that disagree."""
 
+import asyncio
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from switchgear import State
 from switchgear.demo import chart
-from switchgear.demo.exchange import ACCEPTED, RECEIVED, Exchange, entries
+from switchgear.demo.exchange import ACCEPTED, CANCELLED, RECEIVED, Exchange, entries
 from switchgear.demo.faults import FAULTS, Fault
 from switchgear.demo.ledger import Fate, Ledger, Order, disagreements
 from switchgear.demo.record import Change, Phase, Sample
 from switchgear.demo.system import BREAKERS
+from switchgear.demo.trader import Trader
 from switchgear.demo.verdict import unmet
 
 TRIPS, CONTAINED = FAULTS[0], next(fault for fault in FAULTS if not fault.trips)
@@ -61,7 +65,7 @@ def ledger(**fates: Fate) -> Ledger:
 def test_books_that_agree() -> None:
     """Accepted orders are in all books once; refused and rejected ones in none, and a rejected one was never sent."""
     book = ledger(a=Fate.ACCEPTED, b=Fate.REFUSED, c=Fate.REJECTED)
-    assert [] == disagreements(book, received=["a", "b", "a"], accepted=["a"], written=["a"])
+    assert [] == disagreements(book, received=["a", "b"], accepted=["a"], written=["a"])
 
 
 @pytest.mark.parametrize(
@@ -69,6 +73,7 @@ def test_books_that_agree() -> None:
     [
         ({"a": Fate.ACCEPTED}, "a", "a", "", "1 accepted orders are not in the database, 0 in it were not accepted"),
         ({}, "", "", "a", "0 accepted orders are not in the database, 1 in it were not accepted"),
+        ({"a": Fate.ACCEPTED}, "aa", "a", "a", "1 orders were received more than once"),
         ({"a": Fate.ACCEPTED}, "a", "aa", "a", "1 orders were accepted more than once"),
         ({"a": Fate.ACCEPTED}, "a", "a", "aa", "1 orders were written more than once"),
         ({"a": Fate.REJECTED}, "a", "", "", "1 orders that the breaker rejected reached the venue"),
@@ -84,21 +89,47 @@ def test_an_order_is_unwritten_from_its_acceptance_and_unknown_until_it_is_settl
     book, order = Ledger(), Order("a", "AAPL", "buy", 1.0)
     book.settle(order, Fate.UNKNOWN)
     assert (book.unknown, book.unwritten) == ({"a": order}, {})
+    assert book.recovered == 0
     book.settle(order, Fate.ACCEPTED)
     assert (book.unknown, book.unwritten, book.count(Fate.ACCEPTED)) == ({}, {"a": order}, 1)
+    assert book.recovered == 1
+
+
+def test_an_order_that_the_end_of_the_day_cuts_short_is_asked_after() -> None:
+    """A trader who is cancelled while an order is out knows that he does not know what became of it."""
+
+    class Venue:
+        async def post(self, url: str, body: object) -> None:
+            await asyncio.sleep(60)
+
+    book, order = Ledger(), Order("a", "AAPL", "buy", 1.0)
+    trader = Trader(cast("Any", SimpleNamespace(order_execution_api=Venue())), book)
+
+    async def main() -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await trader._place(order)
+
+    asyncio.run(main())
+    assert book.unknown == {"a": order}
 
 
 def test_the_venue_remembers_across_its_death(tmp_path: Path) -> None:
-    """An order is accepted once, also by the process that comes after; a line that was cut off counts for nothing."""
+    """An order is accepted once, or never where it was cancelled first, also by the process that comes after.
+
+    A line that was cut off counts for nothing.
+    """
     journal = tmp_path / "journal"
     first = Exchange(journal)
     first.receive("a")
-    assert [first.accept("a"), first.accept("a")] == [True, False]
+    assert [first.accept("a"), first.accept("a"), first.cancel("a")] == [True, True, False]
+    assert [first.cancel("c"), first.cancel("c"), first.accept("c")] == [True, True, False]
     with journal.open("a") as file:
         file.write("accepted b")
-    assert entries(journal) == {RECEIVED: ["a"], ACCEPTED: ["a"]}
+    assert entries(journal) == {RECEIVED: ["a"], ACCEPTED: ["a"], CANCELLED: ["c"]}
     second = Exchange(journal)
-    assert (second.has("a"), second.has("b"), second.accept("a")) == (True, False, False)
+    assert (second.has("a"), second.has("b"), second.accept("a"), second.accept("c")) == (True, False, True, False)
+    assert entries(journal)[ACCEPTED] == ["a"]
 
 
 def test_the_chart_of_two_samples() -> None:

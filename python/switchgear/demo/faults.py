@@ -44,6 +44,13 @@ FAULTS: Final = (
         "order not sent",
     ),
     Fault(
+        "orders-cut",
+        "orders are accepted, and the answer is cut off",
+        "orders are answered again",
+        ("order_execution_api",),
+        "order asked after later",
+    ),
+    Fault(
         "server-kill",
         "the server of both is killed with SIGKILL",
         "the server is started again on its port",

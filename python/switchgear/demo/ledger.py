@@ -39,11 +39,14 @@ class Ledger:
     fates: dict[str, Fate] = field(default_factory=dict)
     unknown: dict[str, Order] = field(default_factory=dict)
     unwritten: dict[str, Order] = field(default_factory=dict)
+    recovered: int = 0
+    """Orders that no answer came to, and that the venue had accepted all the same."""
 
     def settle(self, order: Order, fate: Fate) -> None:
         """Note what became of an order."""
         self.fates[order.id] = fate
-        self.unknown.pop(order.id, None)
+        if self.unknown.pop(order.id, None) is not None and fate is Fate.ACCEPTED:
+            self.recovered += 1
         if fate is Fate.UNKNOWN:
             self.unknown[order.id] = order
         elif fate is Fate.ACCEPTED:
@@ -65,17 +68,17 @@ def disagreements(
         accepted: The orders that the venue accepted, once for each time.
         written: The orders in the database, once for each row.
     """
-    accepted, written, received = list(accepted), list(written), set(received)
+    accepted, written, received = list(accepted), list(written), list(received)
     problems = []
     if ledger.unknown or ledger.unwritten:
         problems.append(f"{len(ledger.unknown)} orders are unknown and {len(ledger.unwritten)} unwritten at the end")
-    for name, book in (("accepted", accepted), ("written", written)):
+    for name, book in (("received", received), ("accepted", accepted), ("written", written)):
         if len(set(book)) != len(book):
             problems.append(f"{len(book) - len(set(book))} orders were {name} more than once")
     lost, invented = set(accepted) - set(written), set(written) - set(accepted)
     if lost or invented:
         problems.append(f"{len(lost)} accepted orders are not in the database, {len(invented)} in it were not accepted")
-    sent = {order for order, fate in ledger.fates.items() if fate is Fate.REJECTED} & received
+    sent = {order for order, fate in ledger.fates.items() if fate is Fate.REJECTED} & set(received)
     if sent:
         problems.append(f"{len(sent)} orders that the breaker rejected reached the venue")
     wrong = {order for order, fate in ledger.fates.items() if fate is Fate.ACCEPTED} ^ set(accepted)

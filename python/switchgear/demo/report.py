@@ -46,6 +46,7 @@ class Report:
             "rounds": self.rounds,
             "chart": str(self.chart),
             "orders": {fate: self.ledger.count(fate) for fate in Fate},
+            "recovered": self.ledger.recovered,
             "faults": [
                 {
                     "fault": phase.fault.name,
@@ -76,7 +77,8 @@ class Report:
             )
         yield ""
         fates = ", ".join(f"{self.ledger.count(fate):,} {fate}" for fate in Fate)
-        yield f"{self.rounds:,} rounds; orders: {fates}; the model learnt to a loss of {self.loss:.3g}"
+        yield f"orders: {fates}; {self.ledger.recovered:,} of the accepted were found so when the venue was asked later"
+        yield f"{self.rounds:,} rounds; the model learnt to a loss of {self.loss:.3g}"
         yield f"the server was process {', then '.join(map(str, self.servers))}"
         yield f"the timeline is drawn in {self.chart}"
         yield from (f"SKIPPED: {each}" for each in self.skipped)

@@ -47,6 +47,8 @@ class Saboteur:
                 await self._control.set_mode("quotes", Mode.HANG)
             case "orders-hang":
                 await self._control.set_mode("orders", Mode.HANG)
+            case "orders-cut":
+                await self._control.set_mode("orders", Mode.CUT)
             case "server-kill":
                 await self._supervisor.kill()
             case "database-lock":

@@ -1,9 +1,10 @@
 """`python -m switchgear.demo.server`: market data and a venue behind HTTP, and faults that they can be told to have.
 
-`GET /quotes/SYMBOL` answers a quote. `POST /orders` with `{"id": ...}` accepts an order, once, and `GET /orders/ID`
-says whether it did. Either does what its mode says: `PUT /mode` with `{"orders": "hang"}` sets one and is itself never
-disturbed. The port goes to stdout as the first line. The server lives as long as its stdin is open: whoever started it
-holds the other end, so that however that process ends, the server ends with it.
+`GET /quotes/SYMBOL` answers a quote. `POST /orders` with `{"id": ...}` accepts an order, once, `GET /orders/ID` says
+whether it did, and `DELETE /orders/ID` the same, and that it never will where it did not. Each does what its mode says:
+`PUT /mode` with `{"orders": "hang"}` sets one and is itself never disturbed. The port goes to stdout as the first line.
+The server lives as long as its stdin is open: whoever started it holds the other end, so that however that process
+ends, the server ends with it.
 """
 
 from __future__ import annotations
@@ -84,8 +85,18 @@ class VenueHandler(BaseHTTPRequestHandler):
             return
         self.server.exchange.receive(order)
         if not self._fails("orders"):
-            fresh = self.server.exchange.accept(order)
-            self._answer("orders", HTTPStatus.CREATED if fresh else HTTPStatus.OK, {"id": order, "accepted": True})
+            accepted = self.server.exchange.accept(order)
+            status = HTTPStatus.CREATED if accepted else HTTPStatus.CONFLICT
+            self._answer("orders", status, {"id": order, "accepted": accepted})
+
+    def do_DELETE(self) -> None:
+        """Cancel an order that was not accepted, or do what the mode says."""
+        kind, _, order = self.path.removeprefix("/").partition("/")
+        if kind != "orders" or not order.isalnum():
+            self.send_error(HTTPStatus.NOT_FOUND)
+        elif not self._fails("orders"):
+            accepted = not self.server.exchange.cancel(order)
+            self._answer("orders", HTTPStatus.OK, {"id": order, "accepted": accepted})
 
     def do_PUT(self) -> None:
         """Set modes."""

@@ -11,7 +11,6 @@ from switchgear import BulkheadFullError, CircuitOpenError
 from switchgear.demo.ledger import Fate, Order
 from switchgear.demo.market import SYMBOLS
 from switchgear.demo.predictor import WINDOW, lessons, moves
-from switchgear.services.api import ApiStatusError
 
 if TYPE_CHECKING:
     from switchgear.demo.ledger import Ledger
@@ -123,10 +122,13 @@ class Trader:
         except REJECTIONS:
             self.fallbacks["order not sent"] += 1
             self._ledger.settle(order, Fate.REJECTED)
-        except Exception:
-            # Sent, or perhaps not; and a 500 may come from behind the point of no return. The venue will know.
-            self.fallbacks["order asked after later"] += 1
+        except BaseException as error:
+            # Sent, or perhaps not; and a 500 may come from behind the point of no return. The venue will know. So it
+            # will of an order in whose midst the day has ended.
             self._ledger.settle(order, Fate.UNKNOWN)
+            if not isinstance(error, Exception):
+                raise
+            self.fallbacks["order asked after later"] += 1
         else:
             self._ledger.settle(order, Fate.ACCEPTED)
             self._last = order.id
@@ -144,15 +146,11 @@ class Trader:
         """Ask after orders whose fate is unknown, and write down those that were accepted; stop where that fails."""
         for order in list(self._ledger.unknown.values())[:most]:
             try:
-                await self._system.order_execution_api.get(f"/orders/{order.id}")
-            except ApiStatusError as error:
-                if error.status_code != 404:
-                    break
-                self._ledger.settle(order, Fate.REFUSED)
+                # Not asked but cancelled: what is not there yet could otherwise still arrive after the answer.
+                answer: dict[str, Any] = await self._system.order_execution_api.delete(f"/orders/{order.id}")
             except Exception:
                 break
-            else:
-                self._ledger.settle(order, Fate.ACCEPTED)
+            self._ledger.settle(order, Fate.ACCEPTED if answer["accepted"] else Fate.REFUSED)
         for order in list(self._ledger.unwritten.values())[:most]:
             try:
                 # Again, perhaps: a write whose answer was lost may have been made. The key makes it once.
