@@ -186,8 +186,8 @@ def send(connection: socket.socket, body: bytes, status: str = "200", *headers: 
 
 def _request(stream: Any) -> Seen | None:
     line = stream.readline().decode("latin-1").split()
-    if len(line) != 3:
-        # The end, or no HTTP: the first message of TLS.
+    if len(line) != 3 or not line[2].startswith("HTTP/"):
+        # The end, or no HTTP: the first message of TLS, which is random and may well have three words.
         return None
     method, path, _ = line
     headers = {}
