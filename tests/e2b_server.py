@@ -29,7 +29,7 @@ class E2BServer:
         self.killed: list[str] = []
         self.hung_up = 0
         self._made = 0
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._executing: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
@@ -46,9 +46,18 @@ class E2BServer:
         self._thread.join()
         self._loop.close()
 
-    def drop_connections(self) -> None:
-        """End every connection at once, as a proxy does whose sandbox is gone."""
-        self._loop.call_soon_threadsafe(lambda: [writer.transport.abort() for writer in self._writers])
+    def end_sandboxes(self) -> None:
+        """Let every sandbox be gone, and end what runs in it as its proxy does: the others' connections stay.
+
+        On the loop, so that nothing is asked between the two.
+        """
+
+        def end() -> None:
+            self.kernels.clear()
+            for writer in self._executing:
+                writer.transport.abort()
+
+        self._loop.call_soon_threadsafe(end)
 
     def did(self, operation: str) -> int:
         """Return how often it was asked for this."""
@@ -65,11 +74,9 @@ class E2BServer:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             while await self._exchange(reader, writer):
                 pass
-        self._writers.discard(writer)
         writer.close()
         with contextlib.suppress(Exception, asyncio.CancelledError):
             await writer.wait_closed()
@@ -90,7 +97,7 @@ class E2BServer:
         elif fault == "drop":
             return False
         elif fault == "hang":
-            await self._until_hung_up(reader)
+            await self._until_hung_up(reader, writer)
             return False
         elif fault == "truncate":
             await self._stream(writer, [{"type": "stdout", "text": "half", "timestamp": 0}], whole=False)
@@ -110,7 +117,7 @@ class E2BServer:
         elif operation == "health":
             await self._answer(writer, 204, None)
         elif asked["code"].startswith("while True"):
-            await self._until_hung_up(reader)
+            await self._until_hung_up(reader, writer)
             return False
         else:
             await self._stream(writer, run_cell(self.kernels[headers["e2b-sandbox-id"]], asked["code"]))
@@ -136,8 +143,12 @@ class E2BServer:
         known = self.kernels.pop(identity, None) is not None
         await self._answer(writer, 204 if known else 404, None if known else {"code": 404, "message": "not there"})
 
-    async def _until_hung_up(self, reader: asyncio.StreamReader) -> None:
-        await reader.read()
+    async def _until_hung_up(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._executing.add(writer)
+        try:
+            await reader.read()
+        finally:
+            self._executing.discard(writer)
         self.hung_up += 1
 
     async def _answer(self, writer: asyncio.StreamWriter, status: int, body: Any) -> None:

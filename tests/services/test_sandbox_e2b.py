@@ -159,8 +159,7 @@ def test_a_sandbox_that_was_killed_is_neutral(server: E2BServer) -> None:
             identity = await sandboxes.create_sandbox()
             running = asyncio.ensure_future(sandboxes.execute_code(identity, "while True: pass"))
             assert await comes_true(lambda: server.did("execute") == 1)
-            server.kernels.clear()
-            server.drop_connections()
+            server.end_sandboxes()
             with pytest.raises(sdk.TimeoutException, match="killed"):
                 await running
             with pytest.raises(sdk.TimeoutException, match="not found"):
