@@ -2,6 +2,7 @@
 
 import pytest
 
+from model import drawn
 from switchgear import CircuitBreaker, CircuitBreakerConfig, CircuitOpenError, State
 from switchgear.recovery import Backoff
 from switchgear.testing import ManualClock
@@ -99,6 +100,45 @@ def splitmix_open(seed: int, generation: int) -> float:
     z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
     drawn = ((z ^ (z >> 31)) >> 11) / (1 << 53)
     return round_up(10e9 * (1.0 + 0.5 * (2.0 * drawn - 1.0)))
+
+
+def test_events_tell_the_jitter_that_was_drawn() -> None:
+    """Where a ``Backoff`` set the open time the event has the part that chance added or took; elsewhere None."""
+    clock = ManualClock()
+    breaker = failing(clock, backoff=Backoff(2.0, max=1e6, jitter=0.5, seed=1))
+    for _ in range(4):
+        clock.advance(fail(breaker))
+    breaker.acquire().success()
+    breaker.force_open(for_=5.0)
+    breaker.reset()
+    parts = [0.5 * (2.0 * drawn(1 + event.generation) - 1.0) for event in breaker.history()[:8:2]]
+    told = [event.jitter for event in breaker.history()]
+    assert told[:8] == [each for part in parts for each in (part, None)]
+    assert set(told[8:]) == {None}
+    assert any(part < 0 for part in parts)
+    assert any(part > 0 for part in parts)
+    opened = [event.retry_after for event in breaker.history()[:8:2]]
+    assert opened == [round_up(10e9 * 2.0**attempts * (1.0 + part)) for attempts, part in enumerate(parts)]
+
+
+def test_the_jitter_is_told_as_it_was_drawn_where_the_open_time_is_another() -> None:
+    """The longest open time, or what the service asked for, may hide it."""
+    for backoff, more in (
+        (Backoff(jitter=1.0, max=10.0, seed=3), {}),
+        (Backoff(jitter=0.2, seed=3), {"retry_after": 99.0}),
+    ):
+        breaker = failing(ManualClock(), backoff=backoff)
+        fail(breaker, **more)
+        assert breaker.history()[0].jitter == backoff.jitter * (2.0 * drawn(3 + 1) - 1.0)
+
+
+def test_without_a_backoff_no_event_has_a_jitter() -> None:
+    """Chance had no say."""
+    clock = ManualClock()
+    breaker = failing(clock, half_open_max_wait=5.0)
+    clock.advance(fail(breaker))
+    fail(breaker)
+    assert {event.jitter for event in breaker.history()} == {None}
 
 
 def round_up(nanoseconds: float) -> float:
