@@ -41,11 +41,13 @@ impl Bulkhead {
         let first = self.hint.load(Relaxed) as usize % self.places.len();
         let (before, after) = self.places.split_at(first);
         for (place, cell) in (first..).zip(after).chain((0..).zip(before)) {
-            let held = cell.load(Relaxed);
-            if (held == Lease::NONE || tick::is_due(Lease::unpack(held).deadline(), now_ns))
-                && cell.compare_exchange(held, lease, Relaxed, Relaxed).is_ok()
-            {
-                return Some(HeldLease { lease, slot: place as u32 });
+            let mut held = cell.load(Relaxed);
+            // Again where it has changed: a lease that was over may have been given back, and the place is as free as before.
+            while held == Lease::NONE || tick::is_due(Lease::unpack(held).deadline(), now_ns) {
+                match cell.compare_exchange(held, lease, Relaxed, Relaxed) {
+                    Ok(_) => return Some(HeldLease { lease, slot: place as u32 }),
+                    Err(found) => held = found,
+                }
             }
         }
         None
