@@ -15,6 +15,8 @@ mod setup;
 
 #[path = "loom/close.rs"]
 mod close;
+#[path = "loom/gates.rs"]
+mod gates;
 #[path = "loom/leases.rs"]
 mod leases;
 #[path = "loom/meters.rs"]
@@ -31,5 +33,7 @@ mod story;
 mod trip;
 #[path = "loom/wrong.rs"]
 mod wrong;
+#[path = "loom/wrong_gates.rs"]
+mod wrong_gates;
 #[path = "loom/wrong_meters.rs"]
 mod wrong_meters;

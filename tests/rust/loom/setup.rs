@@ -23,8 +23,17 @@ const PREEMPTIONS: usize = 3;
 /// Run `test` in every order that `PREEMPTIONS`, or `LOOM_MAX_PREEMPTIONS`, leaves. What it returns has to come out as each of
 /// `outcomes` and as nothing else: where a race never happens, nothing was proven about it.
 pub fn check<T: Ord + Debug + Send + 'static>(outcomes: impl IntoIterator<Item = T>, test: impl Fn() -> T + Send + Sync + 'static) {
+    check_within(PREEMPTIONS, outcomes, test);
+}
+
+/// As [`check`], for long stories in which fewer preemptions do.
+pub fn check_within<T: Ord + Debug + Send + 'static>(
+    preemptions: usize,
+    outcomes: impl IntoIterator<Item = T>,
+    test: impl Fn() -> T + Send + Sync + 'static,
+) {
     let mut search = loom::model::Builder::new();
-    search.preemption_bound = search.preemption_bound.or(Some(PREEMPTIONS));
+    search.preemption_bound = search.preemption_bound.or(Some(preemptions));
     run(&search, outcomes, test);
 }
 
