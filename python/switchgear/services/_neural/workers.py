@@ -58,7 +58,8 @@ class Pool:
 
     def begin_anew(self) -> None:
         """Forget every thread: at the start, and in a forked child, which has none of them."""
-        self.lock = threading.Lock()
+        # Reentrant: what is collected inside a block that holds it may be a caller's coroutine, which then leaves.
+        self.lock = threading.RLock()
         self.jobs: deque[Job[Any]] = deque()
         self.threads = 0
         self.busy = 0
