@@ -44,7 +44,8 @@ class Worker:
         self.stopping = False
         self._finished = False
         self._inbox: SimpleQueue[Any] = SimpleQueue()
-        self._lock = threading.Lock()
+        # Reentrant: what is collected inside a block that holds it may be a caller's coroutine, which gives up its job.
+        self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._current: Job | None = None
         self._connection: sqlite3.Connection | None = None
