@@ -1,5 +1,6 @@
 """The five services of a trading system, each behind a breaker of its own."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from switchgear.registry import CircuitBreakerRegistry
@@ -9,7 +10,6 @@ from switchgear.services.neural import NeuralCircuitBreaker
 from switchgear.services.sandbox import E2BSandboxCircuitBreaker
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from types import TracebackType
 
     from switchgear.config import CircuitBreakerConfig
@@ -67,9 +67,11 @@ class TradingSystemCircuitBreakers:
         registry: CircuitBreakerRegistry | None = None,
     ) -> None:
         configs = {} if configs is None else configs
-        strange = configs.keys() - set(SERVICES)
-        if strange:
-            raise ValueError(f"configs must be by the names {', '.join(SERVICES)}, not {min(strange)!r}")
+        if not isinstance(configs, Mapping):
+            raise TypeError(f"configs must be a mapping or None, not {type(configs).__name__}")
+        strange = next((name for name in configs if name not in SERVICES), None)
+        if strange is not None:
+            raise ValueError(f"configs must be by the names {', '.join(SERVICES)}, not {strange!r}")
         self.registry = CircuitBreakerRegistry() if registry is None else registry
         """Where the five breakers are: for its events, metrics and listeners."""
         for field, url in (("market_data_url", market_data_url), ("order_execution_url", order_execution_url)):
