@@ -43,11 +43,14 @@ class Exchange:
     async def fetch(self, decode: Decode, kind: object) -> Any:
         """Send the request and return the body, decoded."""
         response = await self.open()
+        mark = OURS.set(True)
         try:
             body = await self._whole(response)
         except Exception as error:
             self._unless_closed(error)
             raise
+        finally:
+            OURS.reset(mark)
         try:
             return decode(body, response)
         except Exception as error:

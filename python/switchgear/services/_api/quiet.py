@@ -24,7 +24,8 @@ class _Quiet(logging.Filter):
             if isinstance(record.args, tuple):
                 record.args = tuple(map(_bare, record.args))
             if isinstance(record.msg, str):
-                record.msg = record.msg.partition(" return_value=")[0]
+                # What it failed with may quote the line, or the piece of the body, that was none of HTTP.
+                record.msg = record.msg.partition(" return_value=")[0].partition(" exception=")[0]
         return True
 
 
