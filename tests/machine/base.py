@@ -150,7 +150,9 @@ class Driven(RuleBasedStateMachine):
             ends = range(1, len(self.settings.ramp.steps) + 1)
             deadlines = [model.ramp_since + self.settings.ramp.step * end // TICK for end in ends]
         ahead = [deadline * TICK + off - self.model.now for deadline in deadlines]
-        self.advance(which((wait for wait in ahead if 0 < wait < 10**17), default=0))
+        # Only what a clock that is told seconds can be told exactly.
+        exact = (wait for wait in ahead if 0 < wait < 10**17 and round(wait / 1e9 * 1e9) == wait)
+        self.advance(which(exact, default=0))
 
 
 def rejected(rejection: Rejection, last_failure: str | None) -> Any:
