@@ -118,7 +118,8 @@ class CircuitBreaker(_compat.Breaker):
 
         The state stays, with the deadline of an OPEN breaker, the successes of its probes and the attempts to recover;
         so do the metrics and the places of calls in flight, as far as the new limit has them, which settle by the new
-        configuration. Windows begin empty, and the level of a rule that is no longer the same begins at 0. Nobody is notified.
+        configuration. Windows begin empty, and the level of a rule that is no longer the same begins at 0. Nobody is
+        notified.
 
         Args:
             config: How to behave from now on.
