@@ -1,7 +1,10 @@
 """Sandboxes of pydantic-monty: a Python interpreter without a way out, one child process for each sandbox."""
 
 import asyncio
+import atexit
+import functools
 import itertools
+import time
 from contextlib import suppress
 from typing import Any, ClassVar, Final
 
@@ -19,6 +22,7 @@ from switchgear.services._sandbox.shown import showing
 _GRACE: Final = 0.25
 # ... and we one that does, but waits more than it works: sleeping is not execution time to monty.
 _WALL: Final = 1.5
+_REST_SECONDS: Final = 0.05
 
 
 class MontySandbox:
@@ -90,6 +94,7 @@ class MontyBackend:
     async def create(self, template: str) -> MontySandbox:
         """Make a sandbox. A creation that is cancelled leaves no process."""
         if self._pool is None:
+            _part_in_peace()
             pool = self._monty.AsyncMonty(
                 min_processes=0,
                 max_processes=self._max_processes,
@@ -213,6 +218,17 @@ async def _shown(value: object, limit: int) -> str:
             text: str = end.value
             return text
         await asyncio.sleep(0)
+
+
+@functools.cache
+def _part_in_peace() -> None:
+    """Let monty's own threads come to rest before the interpreter ends.
+
+    They let go of Python objects a moment after they have answered. An interpreter that ends in that moment is aborted:
+    measured with the bare library (1.4, CPython 3.11, a busy machine), 91 of 1,008 programs that ended right after
+    their last answer, and with this pause none of 840. Nothing tells when the threads have done.
+    """
+    atexit.register(time.sleep, _REST_SECONDS)
 
 
 async def _end(session: Any) -> None:
