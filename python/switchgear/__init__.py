@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from switchgear import _forks as _forks
 from switchgear._compat import BACKEND, Permit
 from switchgear.breaker import CircuitBreaker
 from switchgear.config import CircuitBreakerConfig

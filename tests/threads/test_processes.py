@@ -120,6 +120,25 @@ FORKS = {
         for thread in threads:
             thread.join()
     """,
+    "a thread imports what its state change needs": """
+        class Slow:
+            def find_spec(name, path, target=None):
+                if name == "switchgear.history":
+                    begun.set()
+                    time.sleep(0.1)
+        sys.meta_path.insert(0, Slow)
+        begun = threading.Event()
+        breaker = CircuitBreaker("quotes", CircuitBreakerConfig(timeout=0.005))
+        thread = threading.Thread(target=breaker.force_open)
+        thread.start()
+        assert begun.wait(10)
+        def act():
+            breaker.reset()
+            use(breaker)
+        in_child(act)
+        thread.join()
+        assert breaker.state is State.OPEN
+    """,
     "a loop runs": """
         breaker = CircuitBreaker("quotes", CircuitBreakerConfig(1_000, timeout=0.005))
         slow = CircuitBreaker("slow", CircuitBreakerConfig(timeout=30.0))
