@@ -125,7 +125,8 @@ class Model:
     level: int = 0  # with which the present settings began
     ended: list[Ended] = field(default_factory=list)  # in this spell of CLOSED, or ramp, under these settings
     leases: list[int] = field(default_factory=list)  # of the probes, in ticks; 0: free
-    held: list[int] = field(default_factory=list)  # of the places in the bulkhead
+    held: dict[int, int] = field(default_factory=dict)  # of the calls in the bulkhead, by the number of each
+    placed: int = 0  # so many calls were ever in it
     attempts: int = 0  # to recover, that failed
     waiting_since: int | None = None  # in ticks
     ramping: bool = False
@@ -138,7 +139,6 @@ class Model:
     changes: list[Change] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.held = [0] * (self.settings.places or 0)
         self.reset_metrics()
 
     def admit(self) -> Permit | Rejection:
@@ -172,11 +172,10 @@ class Model:
         slot = self._free(slots)
         if slot is None:
             return Rejection("HALF_OPEN", self._until(min(slots)))
-        place = self._free(self.held)
-        if self.settings.places and place is None:
-            return Rejection("HALF_OPEN", 0, self.settings.places)
-        lease = self.leases[slot] = self._after(self.settings.lease)
-        return self._leased(Permit(self.generation, slot=slot), place, lease)
+        if self._is_full():
+            return Rejection("HALF_OPEN", 0, self.settings.places or 0)
+        self.leases[slot] = self._after(self.settings.lease)
+        return self._leased(Permit(self.generation, slot=slot), self.settings.lease)
 
     def _admit_ordinary(self) -> Permit | Rejection:
         settings = self.settings
@@ -186,21 +185,25 @@ class Model:
             self.ramp_calls += 1
             if drawn(settings.ramp.seed + self.ramp_calls - 1) >= settings.ramp.steps[self._step()]:
                 return Rejection("HALF_OPEN", 0)
-        place = self._free(self.held)
-        if settings.places and place is None:
-            return Rejection(self.state, 0, settings.places)
+        if self._is_full():
+            return Rejection(self.state, 0, settings.places or 0)
         if settings.throttle is not None and self.state == "CLOSED" and self._is_throttled(settings.throttle):
             return Rejection("CLOSED", 0)
-        if place is None:
+        if settings.places is None:
             return Permit(self.generation, self.now if settings.measures else None)
-        return self._leased(Permit(self.generation), place, self._after(settings.lease))
+        return self._leased(Permit(self.generation), 2 * settings.lease)
 
-    def _leased(self, permit: Permit, place: int | None, lease: int) -> Permit:
-        if place is not None:
-            self.held[place] = lease
+    def _is_full(self) -> bool:
+        taken = sum(self.now // TICK < lease for lease in self.held.values())
+        return self.settings.places is not None and taken >= self.settings.places
+
+    def _leased(self, permit: Permit, duration: int) -> Permit:
+        lease, place = self._after(duration), -1
+        if self.settings.places is not None:
+            self.placed += 1
+            self.held[self.placed], place = lease, self.placed
         # When it began is told from its lease, to a tick.
-        begun = lease * TICK - self.settings.lease
-        return permit._replace(place=-1 if place is None else place, lease=lease, begun=begun, plan=self.plan)
+        return permit._replace(place=place, lease=lease, begun=lease * TICK - duration, plan=self.plan)
 
     def _is_throttled(self, throttle: Throttle) -> bool:
         epoch = self.now // throttle.bucket
@@ -216,8 +219,7 @@ class Model:
         return True
 
     def settle(self, permit: Permit, outcome: str, why: str | None = None, *, timed_out: bool = False) -> None:
-        if 0 <= permit.place < len(self.held) and self.held[permit.place] == permit.lease:
-            self.held[permit.place] = 0
+        self.held.pop(permit.place, None)
         if self.state == "DISABLED":
             return
         self.counters[outcome] += 1
@@ -257,8 +259,8 @@ class Model:
         self.ended, self.requests, self.refusals = [], [], []
         self.ramp_calls = self.throttle_calls = 0
         self.leases += [0] * (settings.max_probes - len(self.leases))
-        places = settings.places or 0
-        self.held = (self.held + [0] * places)[:places]
+        if settings.places is None:
+            self.held = {}
         if not (old.remembers and settings.remembers):
             self.attempts, self.waiting_since = 0, None
         if not (old.ramp and settings.ramp):

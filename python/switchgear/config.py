@@ -89,8 +89,8 @@ class CircuitBreakerConfig:
         ramp: A ``switchgear.recovery.Ramp``: after its probes HALF_OPEN lets a growing part of the calls pass before it
             closes. Default ``None``: it closes at once.
         max_concurrent: A bulkhead: calls in flight at a time; what comes beyond them is rejected with
-            ``BulkheadFullError``. A call holds its place until it settles, but no longer than ``timeout``, or
-            ``reset_timeout`` where that is None. 1 to 10,000, default ``None``: no limit.
+            ``BulkheadFullError``. A call holds its place until it settles, but no longer than twice ``timeout``
+            (``reset_timeout`` where that is None), a probe once. 1 to 10,000, default ``None``: no limit.
         throttle: A ``switchgear.throttling.AdaptiveThrottle``: while the service fails in part, a part of the calls is
             rejected in CLOSED. Default ``None``: none.
         mode: ``"enforce"``, the default, or ``"observe"``: the breaker decides as ever but rejects nothing. What it

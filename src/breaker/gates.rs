@@ -1,7 +1,7 @@
 //! The gates that a call passes beside the state: what a breaker has only if it was told so.
 
 use super::bulkhead::Bulkhead;
-use super::lease::{HeldLease, Lease};
+use super::lease::Lease;
 use super::permit::{Permit, Rejected};
 use super::ramp::{Lot, Ramp};
 use super::throttle::Throttle;
@@ -45,7 +45,7 @@ impl Gates {
             Some(held) => held.lease,
             None => Lease::new(permit.admitted_in(), tick::deadline(now_ns, lease_ns)).pack(),
         };
-        let full = Rejected { state, retry_after_ns: Some(0), full: bulkhead.size() };
+        let full = Rejected { state, retry_after_ns: Some(0), full: bulkhead.limit() };
         let held = bulkhead.take(lease, now_ns).ok_or(full)?;
         Ok(permit.placed(held))
     }
@@ -54,23 +54,24 @@ impl Gates {
     pub(super) fn throttled(&self, permit: Permit, now_ns: u64, is_current: impl Fn() -> bool) -> Result<Permit, Rejected> {
         match &self.throttle {
             Some(throttle) if !throttle.passes(permit.admitted_in(), now_ns, is_current) => {
-                self.leave(permit.place_held());
+                self.leave(permit, 0);
                 Err(Rejected::by_chance(State::Closed))
             }
             _ => Ok(permit),
         }
     }
 
-    /// Give a place in the bulkhead back.
-    pub(super) fn leave(&self, held: Option<HeldLease>) {
-        if let (Some(bulkhead), Some(held)) = (&self.bulkhead, held) {
-            bulkhead.give_back(held);
+    /// Give back what a call holds of the bulkhead, which it was given so many plans ago.
+    #[inline(always)]
+    pub(super) fn leave(&self, permit: Permit, plans: u8) {
+        if let (Some(bulkhead), Some(held)) = (&self.bulkhead, permit.place_held()) {
+            bulkhead.give_back(held, plans);
         }
     }
 
     /// Go on where the gates of another configuration are.
-    pub(super) fn inherit(&self, old: &Self) {
-        if let (Some(mine), Some(theirs)) = (&self.bulkhead, &old.bulkhead) {
+    pub(super) fn inherit(&mut self, old: &Self) {
+        if let (Some(mine), Some(theirs)) = (&mut self.bulkhead, &old.bulkhead) {
             mine.inherit(theirs);
         }
         if let (Some(mine), Some(theirs)) = (&self.ramp, &old.ramp) {

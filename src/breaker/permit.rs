@@ -2,6 +2,7 @@
 
 use super::lease::{HeldLease, Lease};
 use super::meter::Met;
+use super::rules::Rules;
 use super::tick;
 use super::word::{Generation, Packed, State};
 
@@ -67,20 +68,28 @@ impl Permit {
         Self { place: self.place | (plan as u64) << PLAN, ..self }
     }
 
-    /// The same permit, with a place in the bulkhead, which is leased as a probe's slot is.
+    /// The number of the plan that gave it.
+    #[inline(always)]
+    #[allow(clippy::cast_possible_truncation)] // the eight bits that are meant
+    pub(super) const fn plan(self) -> u8 {
+        (self.place >> PLAN) as u8
+    }
+
+    /// The same permit, with a place in the bulkhead. A probe's is leased as its slot is: one lease is all that a permit carries.
     pub(super) const fn placed(self, held: HeldLease) -> Self {
         Self { lease: held.lease, place: (self.place | PLACED | (held.slot as u64) << BULKHEAD) & !MEASURED }
     }
 
-    /// How long the call has taken, which a lease of `lease_ns` tells to a tick; 0 where nobody measures, or where the call was
-    /// admitted by another plan than that of the number `plan`, whose leases may have been longer.
-    pub(super) fn duration_ns(&self, plan: u8, lease_ns: u64, now_ns: u64) -> u64 {
+    /// How long the call has taken, which a lease of these rules tells to a tick; 0 where nobody measures, or where the call was
+    /// admitted by other rules, whose leases may have been longer.
+    pub(super) fn duration_ns(&self, rules: &Rules, now_ns: u64) -> u64 {
         if self.place & MEASURED != 0 {
             return now_ns.saturating_sub(self.lease);
         }
-        if self.lease == Lease::NONE || self.place >> PLAN & 0xFF != u64::from(plan) {
+        if self.lease == Lease::NONE || self.plan() != rules.number {
             return 0;
         }
+        let lease_ns = if self.is_probe() { rules.lease_ns } else { rules.place_ns() };
         now_ns.saturating_sub((Lease::unpack(self.lease).deadline() * tick::TICK_NS).saturating_sub(lease_ns))
     }
 

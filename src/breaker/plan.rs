@@ -50,10 +50,10 @@ impl Plan {
     /// The same plan, to replace `old`, which the breaker of `block` played by. It goes on where the old one is: with the attempts to
     /// recover, the ramp and what is taken of the bulkhead. Windows begin empty, and a level that meant something else begins at 0.
     #[must_use]
-    pub fn in_place_of(self, old: &Self, block: &Block, now_ns: u64) -> Self {
-        if let (Some(mine), Some(theirs)) = (&self.more, &old.more) {
+    pub fn in_place_of(mut self, old: &Self, block: &Block, now_ns: u64) -> Self {
+        if let (Some(mine), Some(theirs)) = (&mut self.more, &old.more) {
             mine.recovery.inherit(&theirs.recovery);
-            if let (Some(mine), Some(theirs)) = (&mine.gates, &theirs.gates) {
+            if let (Some(mine), Some(theirs)) = (&mut mine.gates, &theirs.gates) {
                 mine.inherit(theirs);
             }
         }
@@ -104,7 +104,7 @@ impl Plan {
                     Lot::Over => change = change.or(self.remembered(self.end_ramp(block, word, now_ns))),
                 },
                 (Answer::Probe(permit, held), Some(gates)) => {
-                    let placed = gates.place(permit, State::HalfOpen, self.rules.lease_ns, now_ns);
+                    let placed = gates.place(permit, State::HalfOpen, self.rules.place_ns(), now_ns);
                     break placed.inspect_err(|_| block.give_back(held));
                 }
                 (answer, _) => break answer.plain(),
@@ -139,7 +139,7 @@ impl Plan {
         if word.state == State::Disabled {
             return plain;
         }
-        let permit = gates.place(self.measured(plain, now_ns)?, word.state, self.rules.lease_ns, now_ns)?;
+        let permit = gates.place(self.measured(plain, now_ns)?, word.state, self.rules.place_ns(), now_ns)?;
         if word.state == State::Closed { gates.throttled(permit, now_ns, || block.is_current(word.generation)) } else { Ok(permit) }
     }
 
@@ -213,11 +213,11 @@ impl Plan {
         let More { meters, gates, .. } = more;
         let generation = permit.admitted_in();
         let now_ns = if meters.needs_time() { time.coarse_ns() } else { 0 };
-        let duration_ns = if meters.measures() { permit.duration_ns(self.rules.number, self.rules.lease_ns, now_ns) } else { 0 };
+        let duration_ns = if meters.measures() { permit.duration_ns(&self.rules, now_ns) } else { 0 };
         let failed = matches!(outcome, Outcome::Failure | Outcome::Timeout);
         let counts = outcome != Outcome::Ignored && !permit.is_observed() && block.records_in(generation);
         if let Some(gates) = gates {
-            gates.leave(permit.place_held());
+            gates.leave(permit, self.rules.number.wrapping_sub(permit.plan()));
             if let Some(throttle) = gates.throttle.as_ref().filter(|_| counts && failed) {
                 throttle.refuse(generation, time.now_ns(), || block.is_current(generation));
             }

@@ -80,4 +80,11 @@ impl Rules {
             number: 0,
         }
     }
+
+    /// How long a call that is no probe may keep its place in a bulkhead: once for itself, and as long again for what it does after its
+    /// timeout.
+    #[must_use]
+    pub const fn place_ns(&self) -> u64 {
+        self.lease_ns.saturating_mul(2)
+    }
 }

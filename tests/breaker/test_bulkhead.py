@@ -82,11 +82,12 @@ def test_a_permit_that_is_settled_twice_leaves_one_place(clock):
     other.success()
 
 
-def test_a_lost_call_holds_its_place_no_longer_than_its_lease(clock):
-    """After ``timeout`` the place is free; what the lost call does then frees nobody else's."""
-    breaker = narrow(clock, timeout=30.0)
+@pytest.mark.parametrize(("timeout", "lease"), [(30.0, 60.0), (None, 120.0)])
+def test_a_lost_call_holds_its_place_no_longer_than_its_lease(clock, timeout, lease):
+    """A lease is twice ``timeout``, or ``reset_timeout``; what the lost call does after it frees nobody else's place."""
+    breaker = narrow(clock, timeout=timeout, reset_timeout=60.0)
     lost = breaker.acquire()
-    clock.advance(29.9999)
+    clock.advance(lease - 0.0001)
     assert 0 == free(breaker)
     clock.advance(0.0001)
     successor = breaker.acquire()
@@ -95,17 +96,6 @@ def test_a_lost_call_holds_its_place_no_longer_than_its_lease(clock):
     successor.success()
     assert 1 == free(breaker)
     assert 2 == breaker.get_metrics().successful_calls
-
-
-def test_without_a_timeout_a_lease_lasts_the_reset_timeout(clock):
-    """Something has to free what is lost."""
-    breaker = narrow(clock, timeout=None, reset_timeout=60.0)
-    kept = breaker.acquire()
-    clock.advance(59.9999)
-    assert 0 == free(breaker)
-    clock.advance(0.0001)
-    assert 1 == free(breaker)
-    kept.release()
 
 
 def test_sync_calls_inside_one_another_take_a_place_each(clock):
@@ -251,6 +241,34 @@ def test_calls_that_time_out_leave_their_places():
     run(main())
     assert 3 == free(breaker)
     assert 4 == breaker.get_metrics().timed_out_calls
+
+
+def test_a_call_that_cleans_up_after_its_timeout_keeps_its_place(clock):
+    """In flight is what has not ended, late as it may be: up to its lease nobody takes its place."""
+    breaker = narrow(clock, timeout=0.01)
+
+    async def main() -> None:
+        timed_out, cleaned_up = asyncio.Event(), asyncio.Event()
+
+        async def hang() -> None:
+            try:
+                await asyncio.sleep(1000)
+            finally:
+                timed_out.set()
+                await cleaned_up.wait()
+
+        call = asyncio.ensure_future(breaker.call(hang))
+        await timed_out.wait()
+        clock.advance(0.019)
+        assert 0 == free(breaker)
+        clock.advance(0.001)
+        assert 1 == free(breaker)
+        cleaned_up.set()
+        with pytest.raises(CallTimeoutError):
+            await call
+
+    run(main())
+    assert 1 == free(breaker)
 
 
 def test_calls_that_never_begin_take_no_place(clock):

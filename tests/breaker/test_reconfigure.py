@@ -258,15 +258,36 @@ def test_places_stay_taken(breaker):
     assert 5 == breaker.get_metrics().successful_calls
 
 
-def test_a_smaller_bulkhead_lets_nobody_in_before_its_own_places_are_free(breaker):
-    """Those in flight go on; the places above the new limit are gone with their calls."""
-    change(breaker, max_concurrent=3)
-    first, second, third = (breaker.acquire() for _ in range(3))
+def test_a_smaller_bulkhead_lets_nobody_in_before_there_are_fewer_calls_than_it_takes(breaker):
+    """Those in flight go on and count, in whichever order they end; growing again in between changes nothing of it."""
+    change(breaker, max_concurrent=4)
+    first, second, third, fourth = (breaker.acquire() for _ in range(4))
     change(breaker, max_concurrent=1)
     second.success()
+    change(breaker, max_concurrent=2)
+    first.success()
+    assert breaker.try_acquire() is None
+    fourth.success()
+    fifth = breaker.acquire()
+    assert breaker.try_acquire() is None
+    change(breaker, max_concurrent=1)
     third.success()
     assert breaker.try_acquire() is None
-    first.success()
+    fifth.success()
+    breaker.acquire().success()
+    assert breaker.try_acquire() is not None
+
+
+def test_calls_of_a_bulkhead_that_was_taken_out_leave_nothing_of_the_next_one(breaker):
+    """With no time between them, the old call and the new one have leases that are alike."""
+    change(breaker, max_concurrent=1)
+    old = breaker.acquire()
+    change(breaker, max_concurrent=None)
+    change(breaker, max_concurrent=1)
+    new = breaker.acquire()
+    old.success()
+    assert breaker.try_acquire() is None
+    new.success()
     breaker.acquire().success()
 
 

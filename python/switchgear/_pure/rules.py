@@ -22,7 +22,7 @@ class Rules:
 
     __slots__ = (
         *("config", "number", "up", "down", "limit", "score_rule", "meters", "slower_than_ns"),
-        *("success_threshold", "probes", "reset_ns", "lease_ns", "quick"),
+        *("success_threshold", "probes", "reset_ns", "lease_ns", "place_ns", "placed_since", "quick"),
         *("backoff", "max_wait_ns", "ramp", "places", "gates", "stop_any", "more"),
     )
 
@@ -30,6 +30,8 @@ class Rules:
         self.config = config
         self.number = 0
         """Raised by each that replaces another."""
+        self.placed_since = 0
+        """The number of the first rules in a row, up to these, that had a bulkhead: who has a place was given it by one of them."""
         self.up, self.down, self.limit = 1, _ALL, config.failure_threshold
         """The level in CLOSED: what a failure adds, what a success takes, and where it trips."""
         self.score_rule = 0
@@ -44,6 +46,8 @@ class Rules:
         self.probes = min(config.half_open_max_calls or config.success_threshold, PROBE_LIMIT)
         self.reset_ns = nanoseconds(config.reset_timeout)
         self.lease_ns = self.reset_ns if config.timeout is None else nanoseconds(config.timeout)
+        # Once for the call, and as long again for what it does after its timeout.
+        self.place_ns = 2 * self.lease_ns
         self.quick = ATOMIC_INCREMENT and config.is_failure is None
         """Whether a returned value is a success unasked, and counted by one increment."""
         wait = config.half_open_max_wait

@@ -66,16 +66,16 @@ def place(before: Word, word: Word, grant: Grant, now_ns: int) -> tuple[Word, Gr
     rules = word.rules
     if rules.places is None or word.state is DISABLED:
         return word, grant
-    taken = _free(word.held, now_ns)
-    if taken < 0:
+    found = _free(word.held, now_ns)
+    if found < 0 or (len(word.held) > rules.places and _taken(word.held, now_ns) >= rules.places):
         same = before.generation == word.generation
         leases = before.leases if same else (0,) * len(word.leases)
         return (word if grant.slot < 0 else changed(word, leases=leases)), FULL
     if grant.slot < 0:
-        lease = ticks_after(now_ns, rules.lease_ns)
-        grant = Grant(grant.generation, lease=lease, begun_ns=lease * TICK_NS - rules.lease_ns, plan=rules.number)
-    grant.place = taken
-    return changed(word, held=with_slot(word.held, taken, grant.lease)), grant
+        lease = ticks_after(now_ns, rules.place_ns)
+        grant = Grant(grant.generation, lease=lease, begun_ns=lease * TICK_NS - rules.place_ns, plan=rules.number)
+    grant.place = found
+    return changed(word, held=with_slot(word.held, found, grant.lease)), grant
 
 
 def settle(word: Word, grant: Grant, outcome: int, now_ns: int, met: Met | None = None, least_ns: int = 0) -> Word:
@@ -106,8 +106,10 @@ def settle(word: Word, grant: Grant, outcome: int, now_ns: int, met: Met | None 
 
 def left(word: Word, grant: Grant) -> Word:
     """Give back the place in the bulkhead, if there is one: the word that follows."""
+    if grant.place < 0 or grant.place >= len(word.held) or grant.plan < word.rules.placed_since:
+        return word
     # A lease that ran out may have a new holder, whose place this is not.
-    if 0 <= grant.place < len(word.held) and word.held[grant.place] == grant.lease:
+    if word.held[grant.place] == grant.lease:
         return changed(word, held=with_slot(word.held, grant.place, 0))
     return word
 
@@ -152,6 +154,12 @@ def _has_waited(word: Word, now_ns: int) -> bool:
     """Tell whether HALF_OPEN has waited for its verdicts long enough."""
     max_wait_ns, since = word.rules.max_wait_ns, word.waiting_since
     return max_wait_ns is not None and since is not None and now_ns >= since * TICK_NS + max_wait_ns
+
+
+def _taken(slots: tuple[int, ...], now_ns: int) -> int:
+    """Return how many slots somebody holds."""
+    now = now_ns // TICK_NS
+    return sum(lease > now for lease in slots)
 
 
 def _free(slots: tuple[int, ...], now_ns: int) -> int:

@@ -100,7 +100,7 @@ class Word:
         self.leases = leases
         """Per probe slot of HALF_OPEN the tick when its lease ends; 0 where it is free."""
         self.held = held
-        """Per place of the bulkhead the tick when its lease ends; 0 where it is free."""
+        """Per place of the bulkhead, and above its limit where it was larger, the tick when its lease ends; 0 where it is free."""
         self.last_failure = last_failure
         self.cause = cause
         """Why the state began."""
@@ -203,15 +203,17 @@ def reconfigured(word: Word, rules: Rules) -> Word:
     """Go on by other rules: with the attempts to recover, the ramp and what is taken of the bulkhead."""
     old = word.rules
     rules.number = old.number + 1
+    rules.placed_since = old.placed_since if old.places and rules.places else rules.number
     same_score = (rules.up, rules.down, rules.limit) == (old.up, old.down, old.limit)
     both_have_more = old.more and rules.more
-    places = rules.places or 0
-    kept = word.held[:places] if both_have_more else ()
+    # Places above the limit stay while calls are in them.
+    used = max((place + 1 for place, lease in enumerate(word.held) if lease), default=0) if rules.places else 0
+    held = word.held[:used] + (0,) * ((rules.places or 0) - used)
     word = changed(
         word,
         count=word.count if same_score or not word.records else 0,
         leases=word.leases + (0,) * (rules.probes - len(word.leases)) if word.leases else (),
-        held=kept + (0,) * (places - len(kept)),
+        held=held,
     )
     return Word(
         rules,

@@ -7,19 +7,23 @@ use loom::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use switchgear::Breaker;
 use switchgear::Outcome::{Failure, Ignored, Success};
 use switchgear::State::{Closed, HalfOpen};
-use switchgear::breaker::{Bulkhead, Gates, More, Plan, Ramp};
+use switchgear::breaker::{Block, Bulkhead, Gates, More, Plan, Ramp};
 
 use crate::setup::{SECOND, Shared, both, check, check_all, check_within, rules, told};
 
 /// When the lease of a call that was admitted at 0 ends.
-const LEASE_ENDS: u64 = SECOND;
+const LEASE_ENDS: u64 = 2 * SECOND;
 
 fn gated(gates: Gates) -> Shared {
     Shared(Arc::new(Breaker::of(Plan::with(rules(1, 1, 1), More { gates: Some(Box::new(gates)), ..More::default() }))))
 }
 
 fn narrow(places: u32) -> Shared {
-    gated(Gates { bulkhead: Some(Bulkhead::new(places)), ..Gates::default() })
+    gated(with_places(places))
+}
+
+fn with_places(places: u32) -> Gates {
+    Gates { bulkhead: Some(Bulkhead::new(places)), ..Gates::default() }
 }
 
 /// How many calls may begin now.
@@ -90,6 +94,41 @@ fn a_place_whose_lease_is_over_is_taken_over_once() {
         let (left, right) = both(move || other.acquire(LEASE_ENDS).0, || breaker.acquire(LEASE_ENDS).0);
         assert_eq!(1, [left, right].iter().filter(|arrival| arrival.is_ok()).count());
         left.is_ok()
+    });
+}
+
+/// A bulkhead for one call that had two places before, with a call in one of them, which leaves: of that one's successor and another call
+/// never both pass, though they take different places, and in the end one place is free.
+#[test]
+fn a_smaller_bulkhead_lets_no_two_calls_in() {
+    check([(true, true), (true, false), (false, true), (false, false)], || {
+        let plan = |places| {
+            let more = More { gates: Some(Box::new(with_places(places))), ..More::default() };
+            Plan::with(rules(1, 1, 1), more)
+        };
+        let (block, larger) = (Block::default(), plan(2));
+        let [first, second] = [(); 2].map(|()| larger.acquire(&block, || 0).0.unwrap());
+        let smaller = plan(1).in_place_of(&larger, &block, 0);
+        smaller.settle(&block, second, Success, || 0);
+        let (breaker, inside) = (Arc::new((smaller, block)), Arc::new(AtomicU32::new(1)));
+        let call = |breaker: &(Plan, Block), inside: &AtomicU32| {
+            let Ok(permit) = breaker.0.acquire(&breaker.1, || 0).0 else { return false };
+            assert_eq!(0, inside.fetch_add(1, SeqCst), "two calls are in a bulkhead for one");
+            inside.fetch_sub(1, SeqCst);
+            breaker.0.settle(&breaker.1, permit, Success, || 0);
+            true
+        };
+        let (others, its) = (breaker.clone(), inside.clone());
+        let passed = both(
+            move || call(&others, &its),
+            || {
+                inside.fetch_sub(1, SeqCst);
+                breaker.0.settle(&breaker.1, first, Success, || 0);
+                call(&breaker, &inside)
+            },
+        );
+        assert!(breaker.0.acquire(&breaker.1, || 0).0.is_ok(), "a place is lost");
+        passed
     });
 }
 
