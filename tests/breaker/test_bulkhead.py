@@ -84,7 +84,7 @@ def test_a_permit_that_is_settled_twice_leaves_one_place(clock):
 
 @pytest.mark.parametrize(("timeout", "lease"), [(30.0, 60.0), (None, 120.0)])
 def test_a_lost_call_holds_its_place_no_longer_than_its_lease(clock, timeout, lease):
-    """A lease is twice ``timeout``, or ``reset_timeout``; what the lost call does after it frees nobody else's place."""
+    """A lease is twice ``timeout``, or ``reset_timeout``; what the lost call does then frees nobody else's place."""
     breaker = narrow(clock, timeout=timeout, reset_timeout=60.0)
     lost = breaker.acquire()
     clock.advance(lease - 0.0001)

@@ -145,7 +145,7 @@ class Driven(RuleBasedStateMachine):
 
     def pass_to_a_deadline(self, off: int, which: Callable[..., int]) -> None:
         model = self.model
-        deadlines = [*model.leases, *model.held.values()] if model.state == "HALF_OPEN" else [model.deadline or 0, *model.held.values()]
+        deadlines = [*model.held.values(), *(model.leases if model.state == "HALF_OPEN" else [model.deadline or 0])]
         if model.ramp_since is not None and self.settings.ramp:
             ends = range(1, len(self.settings.ramp.steps) + 1)
             deadlines = [model.ramp_since + self.settings.ramp.step * end // TICK for end in ends]

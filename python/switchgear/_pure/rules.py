@@ -31,7 +31,7 @@ class Rules:
         self.number = 0
         """Raised by each that replaces another."""
         self.placed_since = 0
-        """The number of the first rules in a row, up to these, that had a bulkhead: who has a place was given it by one of them."""
+        """The number of the first of those in a row, up to these, that had a bulkhead: one of them gave every place."""
         self.up, self.down, self.limit = 1, _ALL, config.failure_threshold
         """The level in CLOSED: what a failure adds, what a success takes, and where it trips."""
         self.score_rule = 0

@@ -100,7 +100,7 @@ class Word:
         self.leases = leases
         """Per probe slot of HALF_OPEN the tick when its lease ends; 0 where it is free."""
         self.held = held
-        """Per place of the bulkhead, and above its limit where it was larger, the tick when its lease ends; 0 where it is free."""
+        """Per place of the bulkhead, also above its limit if it was larger, the tick when its lease ends; 0: free."""
         self.last_failure = last_failure
         self.cause = cause
         """Why the state began."""
