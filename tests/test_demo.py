@@ -140,6 +140,7 @@ def test_leaves_no_server(finished: Finished) -> None:
     assert not answers(address(finished.out.splitlines()[0]))
 
 
+@pytest.mark.once
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for another process on Windows")
 def test_interrupted(running: subprocess.Popen[str]) -> None:
     """Ctrl-C ends it at once, without a traceback, and the server with it."""
@@ -152,6 +153,7 @@ def test_interrupted(running: subprocess.Popen[str]) -> None:
     assert not answers(server)
 
 
+@pytest.mark.once
 def test_killed(running: subprocess.Popen[str]) -> None:
     """The server does not outlive a demo that had no time to stop it."""
     assert running.stdout is not None
@@ -164,6 +166,7 @@ def test_killed(running: subprocess.Popen[str]) -> None:
         time.sleep(0.02)  # another process's end: no clock of ours is in it
 
 
+@pytest.mark.once
 @pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals on Windows")
 def test_redraws_on_a_terminal(tmp_path: Path) -> None:
     """On a terminal the same few lines are drawn over and over."""
@@ -181,6 +184,7 @@ def test_redraws_on_a_terminal(tmp_path: Path) -> None:
     assert {frame.count(b"\x1b[2K") for frame in frames[1:-1]} == {10}
 
 
+@pytest.mark.once
 def test_a_run_that_is_cut_short_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -193,6 +197,7 @@ def test_a_run_that_is_cut_short_fails(
     assert "  code-loops: the time was over before it came\n" in out
 
 
+@pytest.mark.once
 def test_books_that_disagree_fail_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
