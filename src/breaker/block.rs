@@ -121,6 +121,12 @@ impl Block {
         Word::unpack(self.word.load(Relaxed)).generation == generation
     }
 
+    /// Whether it is CLOSED, in this generation, with nothing to forgive.
+    #[inline(always)]
+    pub(super) fn is_calm(&self, generation: Generation) -> bool {
+        self.word.load(Relaxed) == Word::closed(generation).pack()
+    }
+
     /// Whether the outcomes of ordinary calls count now, and those of this generation.
     #[inline(always)]
     pub(super) fn records_in(&self, generation: Generation) -> bool {
@@ -181,7 +187,7 @@ impl Block {
     /// Count a success that changes nothing else: one of the present generation, in CLOSED, with nothing to forgive.
     #[inline(always)]
     pub(super) fn settle_calm(&self, generation: Generation) -> bool {
-        let is_calm = self.word.load(Relaxed) == Word::closed(generation).pack();
+        let is_calm = self.is_calm(generation);
         if is_calm {
             self.metrics.count_success();
         }

@@ -93,6 +93,18 @@ impl Permit {
         now_ns.saturating_sub((Lease::unpack(self.lease).deadline() * tick::TICK_NS).saturating_sub(lease_ns))
     }
 
+    /// Whether the call holds nothing that it has to give back, and counts.
+    #[inline(always)]
+    pub(super) fn is_ordinary(self) -> bool {
+        self.place & (OBSERVED | PROBE | PLACED) == 0
+    }
+
+    /// How long an ordinary call has taken; 0 where nobody measures.
+    #[inline(always)]
+    pub(super) fn ordinary_duration_ns(self, now_ns: u64) -> u64 {
+        if self.place & MEASURED != 0 { now_ns.saturating_sub(self.lease) } else { 0 }
+    }
+
     /// The lease of a probe.
     pub(super) fn held(&self) -> Option<HeldLease> {
         self.is_probe().then_some(HeldLease { lease: self.lease, slot: (self.place >> SLOT & 0xFF) as u32 })

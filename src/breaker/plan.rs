@@ -4,7 +4,7 @@
 
 use super::block::{Answer, Block};
 use super::gates::Gates;
-use super::meter::{Call, Meters};
+use super::meter::{Call, Met, Meters};
 use super::permit::{Cause, Change, Outcome, Permit, Rejected};
 use super::ramp::Lot;
 use super::recovery::Recovery;
@@ -190,6 +190,9 @@ impl Plan {
     #[inline(always)]
     pub fn settle_asking(&self, block: &Block, permit: Permit, outcome: Outcome, time: impl Time, least_open_ns: u64) -> Option<Change> {
         if let Some(more) = &self.more {
+            if outcome == Outcome::Success && permit.is_ordinary() && block.is_calm(permit.admitted_in()) {
+                return self.succeed(block, more, permit, time);
+            }
             return self.settle_metered(block, more, permit, outcome, time, least_open_ns);
         }
         if outcome == Outcome::Success && block.settle_calm(permit.admitted_in()) {
@@ -198,6 +201,19 @@ impl Plan {
         let now_ns = time.now_ns();
         let until = |_| tick::deadline(now_ns, self.rules.reset_timeout_ns.max(least_open_ns));
         block.settle_elsewhere(&self.rules, permit, outcome, event(outcome), now_ns, until)
+    }
+
+    /// Settle what nearly every call is: an ordinary one that succeeds while there is nothing to forgive. Only the meters have a say.
+    #[inline(never)]
+    fn succeed(&self, block: &Block, more: &More, permit: Permit, time: impl Time) -> Option<Change> {
+        let (meters, generation) = (&more.meters, permit.admitted_in());
+        let now_ns = if meters.needs_time() { time.coarse_ns() } else { 0 };
+        let duration_ns = permit.ordinary_duration_ns(now_ns);
+        let met = meters.record(Call { generation, failed: false, duration_ns, now_ns }, || block.is_current(generation));
+        if met.is_none() && block.settle_calm(generation) {
+            return None;
+        }
+        self.settle_recorded(block, more, permit, Outcome::Success, time, 0, duration_ns, met)
     }
 
     #[inline(never)]
@@ -224,16 +240,33 @@ impl Plan {
         }
         let mut met = None;
         if counts {
-            let call = Call { generation, failed, duration_ns, now_ns };
-            met = meters.record(call, || block.is_current(generation));
+            met = meters.record(Call { generation, failed, duration_ns, now_ns }, || block.is_current(generation));
             if met.is_none() && !failed && block.settle_calm(generation) {
                 return None;
             }
             // Of several rules met at once the first one counts.
             met = met.filter(|met| !(failed && met.rule > u32::from(self.rules.trip_rule) && block.is_on_the_brink(&self.rules)));
         }
+        self.settle_recorded(block, more, permit, outcome, time, least_open_ns, duration_ns, met)
+    }
+
+    /// Settle a call that the meters know of.
+    #[cold]
+    #[inline(never)]
+    #[allow(clippy::too_many_arguments)] // what its callers have come to know
+    fn settle_recorded(
+        &self,
+        block: &Block,
+        more: &More,
+        permit: Permit,
+        outcome: Outcome,
+        time: impl Time,
+        least_open_ns: u64,
+        duration_ns: u64,
+        met: Option<Met>,
+    ) -> Option<Change> {
         // A probe that was slow is no sign of health, whatever it brought.
-        let is_slow = outcome == Outcome::Success && meters.is_slow(duration_ns);
+        let is_slow = outcome == Outcome::Success && more.meters.is_slow(duration_ns);
         let is_slow_probe = is_slow && permit.is_probe();
         let event = if met.is_some() || is_slow_probe { Some(Event::Trip) } else { event(outcome) };
         let now_ns = time.now_ns();

@@ -40,6 +40,8 @@ const GENERATION: u64 = (1 << (64 - COUNT_BITS - LAP_BITS)) - 1;
 #[derive(Debug)]
 pub(in crate::breaker) struct Buckets {
     length_ns: u64,
+    /// Of 2^64, how often the length goes into it: a division by multiplying.
+    inverse: u64,
 }
 
 /// The buckets' moment: which one is the present one, and what its words, and those before it in the circle, are tagged with.
@@ -52,8 +54,8 @@ struct Moment {
 }
 
 impl Moment {
-    fn of(generation: Generation, now_ns: u64, length_ns: u64) -> Self {
-        let epoch = now_ns / length_ns;
+    #[inline(always)]
+    fn of(generation: Generation, epoch: u64) -> Self {
         let generation = (u64::from(generation.number()) & GENERATION) << LAP_BITS;
         let lap = epoch / CIRCLE;
         let tag = |lap: u64| generation | lap & LAP;
@@ -65,39 +67,50 @@ impl Moment {
 
 impl Buckets {
     pub(in crate::breaker) fn new(length_ns: u64) -> Self {
-        Self { length_ns }
+        Self { length_ns, inverse: u64::MAX / length_ns }
+    }
+
+    /// How many lengths have passed.
+    #[inline(always)]
+    fn epoch(&self, now_ns: u64) -> u64 {
+        #[allow(clippy::cast_possible_truncation)] // the upper half of a product
+        let epoch = ((u128::from(now_ns) * u128::from(self.inverse)) >> 64) as u64;
+        // The inverse is too small by one at most, so this is, too: time is below 2^64.
+        epoch + u64::from(now_ns - epoch * self.length_ns >= self.length_ns)
     }
 
     /// Record a call: what the window holds then.
-    #[inline]
+    #[inline(never)]
     pub(super) fn record(&self, words: &[AtomicU64], call: Call, hit: bool, is_current: impl Fn() -> bool) -> Result<Seen, Late> {
-        let moment = Moment::of(call.generation, call.now_ns, self.length_ns);
+        let moment = Moment::of(call.generation, self.epoch(call.now_ns));
         let (calls, hits) = words[..WORDS].split_at(BUCKETS);
         count(&calls[moment.place], moment, &is_current)?;
         if hit {
             count(&hits[moment.place], moment, &is_current)?;
         }
-        let hits = sum(hits, moment);
+        // Most windows have held no hit for long, which can be told without tags. SeqCst: see `count`.
+        let counts = hits.iter().fold(0, |counts, word| counts | word.load(SeqCst)) & COUNT;
+        let hits = if counts == 0 { 0 } else { sum(hits, moment) };
         Ok(if hits == 0 { Seen::default() } else { Seen { hits, calls: sum(calls, moment) } })
     }
 
     /// Count a call, without asking what the window holds then.
     pub(in crate::breaker) fn count_call(&self, words: &[AtomicU64], generation: Generation, now_ns: u64, is_current: impl Fn() -> bool) {
-        let moment = Moment::of(generation, now_ns, self.length_ns);
+        let moment = Moment::of(generation, self.epoch(now_ns));
         // Late: the window is another generation's, and there is nothing to count.
         let _ = count(&words[moment.place], moment, is_current);
     }
 
     /// As [`count_call`](Self::count_call), of a hit: one that is counted as a call elsewhere.
     pub(in crate::breaker) fn count_hit(&self, words: &[AtomicU64], generation: Generation, now_ns: u64, is_current: impl Fn() -> bool) {
-        let moment = Moment::of(generation, now_ns, self.length_ns);
+        let moment = Moment::of(generation, self.epoch(now_ns));
         // As above.
         let _ = count(&words[BUCKETS + moment.place], moment, is_current);
     }
 
     /// What the window holds: hits, and calls.
     pub(in crate::breaker) fn seen(&self, words: &[AtomicU64], generation: Generation, now_ns: u64) -> (u64, u64) {
-        let moment = Moment::of(generation, now_ns, self.length_ns);
+        let moment = Moment::of(generation, self.epoch(now_ns));
         let (calls, hits) = words[..WORDS].split_at(BUCKETS);
         (sum(hits, moment), sum(calls, moment))
     }
@@ -176,6 +189,14 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn an_epoch_is_a_quotient(now_ns: u64, length_ns in 1u64..=u64::MAX, shift in 0u32..64, ulp in 0u64..3) {
+            let (length_ns, now_ns) = ((length_ns >> shift).max(1), now_ns >> (shift / 2));
+            for now_ns in [now_ns, (now_ns / length_ns * length_ns).saturating_add(ulp).saturating_sub(1), u64::MAX - ulp] {
+                prop_assert_eq!(now_ns / length_ns, Buckets::new(length_ns).epoch(now_ns));
+            }
+        }
+
         /// A window holds the calls of the present bucket and of the nine before it, of the present generation.
         #[test]
         fn a_window_holds_the_calls_of_ten_buckets(steps in prop::collection::vec((any::<bool>(), 0u64..400, 0u8..40), 1..300)) {

@@ -37,6 +37,9 @@ pub(super) struct Calls {
     size: u64,
     hit_bits: u32,
     position_bits: u32,
+    /// The generation, and the hits.
+    calm_mask: u64,
+    lap_mask: u64,
 }
 
 /// The control word, unpacked. `lap` is 0 until the window is full.
@@ -56,7 +59,9 @@ impl Calls {
     pub(super) fn new(size: u32) -> Self {
         let bits = |largest: u64| 64 - largest.leading_zeros();
         let size = u64::from(size);
-        Self { size, hit_bits: bits(size), position_bits: bits(size - 1) }
+        let (hit_bits, position_bits) = (bits(size), bits(size - 1));
+        let lap_mask = (1 << GENERATION_SHIFT) - (1 << (hit_bits + 1 + position_bits));
+        Self { size, hit_bits, position_bits, calm_mask: !0 << GENERATION_SHIFT | ((1 << hit_bits) - 1), lap_mask }
     }
 
     /// How many words a window has.
@@ -66,7 +71,7 @@ impl Calls {
     }
 
     /// Record a call: what the window holds then.
-    #[inline]
+    #[inline(always)]
     pub(super) fn record(
         &self,
         words: &[AtomicU64],
@@ -74,6 +79,17 @@ impl Calls {
         hit: bool,
         is_current: impl Fn() -> bool,
     ) -> Result<Seen, Late> {
+        // Partner: the exchange in `record_anew`.
+        let bits = words[0].load(Acquire);
+        let holds_no_hit = bits & self.calm_mask == u64::from(generation.number()) << GENERATION_SHIFT && bits & self.lap_mask != 0;
+        if holds_no_hit && !hit {
+            return Ok(Seen { hits: 0, calls: self.size });
+        }
+        self.record_anew(words, generation, hit, is_current)
+    }
+
+    #[inline(never)]
+    fn record_anew(&self, words: &[AtomicU64], generation: Generation, hit: bool, is_current: impl Fn() -> bool) -> Result<Seen, Late> {
         let (control, ring) = (&words[0], &words[1..]);
         let tag = u64::from(generation.number()) << GENERATION_SHIFT;
         loop {

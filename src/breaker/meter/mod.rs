@@ -52,8 +52,9 @@ pub struct Rate {
 
 impl Rate {
     #[allow(clippy::cast_precision_loss)] // a window has fewer calls than a double has exact integers
-    fn is_met(&self, seen: Seen) -> bool {
-        seen.hits > 0 && seen.calls >= self.minimum_calls && seen.hits as f64 / seen.calls as f64 >= self.rate
+    fn met_by(&self, seen: Seen) -> Option<Seen> {
+        let is_met = seen.hits > 0 && seen.calls >= self.minimum_calls && seen.hits as f64 / seen.calls as f64 >= self.rate;
+        is_met.then_some(seen)
     }
 }
 
@@ -180,26 +181,35 @@ impl Meters {
     }
 
     /// Record a call that ended in CLOSED; `is_current` says whether the breaker is still in its generation. Returns the first rule met.
+    #[inline(always)]
     pub(super) fn record(&self, call: Call, is_current: impl Fn() -> bool) -> Option<Met> {
+        if let [only] = &*self.plan {
+            return only.record(&self.words, call, &is_current).ok()?;
+        }
+        self.record_all(call, is_current)
+    }
+
+    #[inline(never)]
+    fn record_all(&self, call: Call, is_current: impl Fn() -> bool) -> Option<Met> {
         let mut first = None;
         for meter in &self.plan {
-            let words = &self.words[meter.offset..];
-            let met = match &meter.kind {
-                Kind::Score(score) => score::record(*score, &words[0], call, &is_current),
-                Kind::Calls(calls, rate) => {
-                    calls.record(words, call.generation, is_hit(rate, call), &is_current).map(|seen| rate.is_met(seen).then_some(seen))
-                }
-                Kind::Buckets(buckets, rate) => {
-                    buckets.record(words, call, is_hit(rate, call), &is_current).map(|seen| rate.is_met(seen).then_some(seen))
-                }
-            };
-            match met {
-                Err(Late) => return None,
-                Ok(None) => {}
-                Ok(Some(seen)) => first = first.or(Some(Met { rule: meter.rule, hits: seen.hits, calls: seen.calls })),
-            }
+            let Ok(met) = meter.record(&self.words[meter.offset..], call, &is_current) else { return None };
+            first = first.or(met);
         }
         first
+    }
+}
+
+impl Meter {
+    /// What met the rule, if this call did.
+    #[inline(always)]
+    fn record(&self, words: &[AtomicU64], call: Call, is_current: impl Fn() -> bool) -> Result<Option<Met>, Late> {
+        let seen = match &self.kind {
+            Kind::Score(score) => score::record(*score, &words[0], call, is_current)?,
+            Kind::Calls(calls, rate) => rate.met_by(calls.record(words, call.generation, is_hit(rate, call), is_current)?),
+            Kind::Buckets(buckets, rate) => rate.met_by(buckets.record(words, call, is_hit(rate, call), is_current)?),
+        };
+        Ok(seen.map(|seen| Met { rule: self.rule, hits: seen.hits, calls: seen.calls }))
     }
 }
 

@@ -10,6 +10,7 @@ const SHIFT: u32 = 44;
 const LEVEL: u64 = (1 << SHIFT) - 1;
 
 /// Record a call: what met the rule, if this did.
+#[inline(never)]
 pub(super) fn record(score: Score, word: &AtomicU64, call: Call, is_current: impl Fn() -> bool) -> Result<Option<Seen>, Late> {
     let mine = u64::from(call.generation.number()) << SHIFT;
     // Partner, here and of the failed exchange: the exchange.
