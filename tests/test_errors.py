@@ -95,6 +95,27 @@ def test_a_failure_is_described_in_one_line(failure, text):
     assert describe_failure(failure) == text
 
 
+class ProtocolError(Exception):
+    """As the libraries below HTTP clients have one each."""
+
+
+@pytest.mark.parametrize(
+    ("module", "text"),
+    [
+        ("h11._util", "RemoteProtocolError"),
+        ("httpcore2", "RemoteProtocolError"),
+        ("httpx", "RemoteProtocolError"),
+        ("mine", "RemoteProtocolError: illegal header line: bytearray(b'a-secret')"),
+        (None, "RemoteProtocolError: illegal header line: bytearray(b'a-secret')"),
+    ],
+)
+def test_an_answer_that_was_no_http_is_not_quoted(module, text, monkeypatch):
+    """The text of these libraries' protocol errors repeats what they could not read: the class alone is kept."""
+    monkeypatch.setattr(ProtocolError, "__module__", module)
+    error = type("RemoteProtocolError", (ProtocolError,), {})("illegal header line: bytearray(b'a-secret')")
+    assert describe_failure(error) == text
+
+
 def test_describing_never_raises():
     assert describe_failure(Mute()).startswith("Mute: ")
     assert describe_result(Shy()).startswith("result: ")

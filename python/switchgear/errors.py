@@ -9,6 +9,13 @@ from switchgear.state import State
 
 _DESCRIPTION_LIMIT: Final = 200
 
+_QUOTING: Final = ("h11", "httpcore", "httpcore2", "httpx", "httpx2")
+"""Libraries whose ``ProtocolError`` quotes what went over the wire and was no HTTP: a header's line, a piece of a body.
+
+Here and not with the service and the transport that know these libraries: whoever calls them through a breaker of his
+own, or settles a permit with what they raise, finds the text in the same events and logs.
+"""
+
 
 class CircuitBreakerError(Exception):
     """Base of everything that switchgear itself raises because of a breaker's state or timeout."""
@@ -149,16 +156,24 @@ def describe_failure(failure: BaseException | None) -> str:
         failure: The exception, or None for a failure that was reported without one.
 
     Returns:
-        ``"ValueError: boom"``; the bare type where the exception has no text; ``"reported failure"`` for None.
+        ``"ValueError: boom"``; the bare type where the exception has no text, and where the text quotes an answer that
+        was no HTTP, which may hold a secret; ``"reported failure"`` for None.
     """
     if failure is None:
         return "reported failure"
     kind = type(failure).__name__
+    if _quotes(type(failure)):
+        return kind
     try:
         text = str(failure)
     except Exception:
         text = "<no text: its __str__ raised>"
     return _one_line(f"{kind}: {text}" if text else kind)
+
+
+def _quotes(kind: type[BaseException]) -> bool:
+    bases = (base for base in kind.__mro__ if base.__name__ == "ProtocolError")
+    return any(str(base.__module__).partition(".")[0] in _QUOTING for base in bases)
 
 
 def describe_result(result: object) -> str:

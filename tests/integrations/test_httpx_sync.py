@@ -123,6 +123,14 @@ def test_a_broken_answer_is_a_failure(site: Site, path: str, error: str) -> None
     assert FAILURE == counted(site.breaker)
 
 
+def test_an_answer_that_cannot_be_read_is_not_quoted(make: Callable[..., Site]) -> None:
+    """It may hold a secret: the caller has httpx's own exception, and the breaker keeps the name of its class alone."""
+    site = make(config=CONFIG.replace(failure_threshold=1))
+    with pytest.raises(site.library.RemoteProtocolError, match="how do you do"):
+        site.client.get("/garbage")
+    assert "RemoteProtocolError" == site.breaker.last_failure
+
+
 @pytest.mark.parametrize(("path", "kind"), [("/hang", "ReadTimeout"), ("/hang-in-body/200", "ReadTimeout")])
 def test_a_timeout_of_the_client_is_a_failure(site: Site, path: str, kind: str) -> None:
     """The time-outs of httpx count, before the headers and in the body."""

@@ -116,6 +116,11 @@ class ApiServer:
     def on_garbage(self, connection: socket.socket, request: Seen, rest: str) -> None:
         connection.sendall(b"SSH-2.0-OpenSSH_9.6\r\n\r\n")
 
+    def on_unreadable(self, connection: socket.socket, request: Seen, rest: str) -> None:
+        """Answer with a header that is none, or a chunk without a length, beside what nobody shall read in a log."""
+        lines = "Transfer-Encoding: chunked\r\n\r\nchunk-secret" if rest == "chunk" else "header-line-secret"
+        connection.sendall(f"HTTP/1.1 200 OK\r\n{lines}\r\n\r\n".encode())
+
     def on_closed(self, connection: socket.socket, request: Seen, rest: str) -> None:
         pass
 

@@ -6,11 +6,13 @@ import pickle
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
+import httpx2
 import pytest
 
 from helpers import counted, run
 from services.api_server import ApiServer
-from services.api_sides import GIVEN, ONCE, api_of, client_of
+from services.api_sides import GIVEN, ONCE, SIDES, api_of, client_of, library
 from switchgear import CircuitBreakerConfig, CircuitBreakerRegistry, CircuitOpenError
 from switchgear.services.api import (
     ApiCircuitBreaker,
@@ -191,7 +193,17 @@ def test_retry_after_is_the_least_open_time(server: ApiServer, path: str, second
 
 @pytest.mark.parametrize(
     "path",
-    ["/secretive/503", "/secretive/404", "/secretive/200", "/truncated", "/closed", "/loop", "/gigabyte", "/hang"],
+    [
+        "/secretive/503",
+        "/secretive/404",
+        "/secretive/200",
+        "/truncated",
+        "/closed",
+        "/loop",
+        "/gigabyte",
+        "/hang",
+        "/unreadable/header",
+    ],
 )
 @pytest.mark.parametrize(("side", "streamed"), [("own", False), ("own", True), ("httpx", False), ("httpx2", True)])
 def test_no_secret_is_told(
@@ -214,7 +226,8 @@ def test_no_secret_is_told(
                     else:
                         await api.post(url, ["body-secret"], **options)
                 except Exception as error:
-                    told.extend([str(error), repr(error), error])
+                    # The library's own exception for what is no HTTP is the caller's, untouched.
+                    told.extend([] if "unreadable" in path and type(error) in QUOTING else [str(error), repr(error)])
             told.extend([api, api.breaker, api.breaker.history(), api.breaker.last_failure])
 
     run(main())
@@ -222,7 +235,26 @@ def test_no_secret_is_told(
     assert [] == [text for text in texts if "-secret" in text]
     sent = [seen for seen in server.seen if seen.path.startswith(path)][-1]
     assert ("header-secret", b'["body-secret"]') == (sent.headers["x-key"], sent.body) or path == "/loop"
-    assert "/[path not shown]" in caplog.text or path in ("/closed", "/hang")
+    assert "/[path not shown]" in caplog.text or path in ("/closed", "/hang", "/unreadable/header")
+
+
+QUOTING = (httpx.RemoteProtocolError, httpx2.RemoteProtocolError)
+
+
+@pytest.mark.parametrize("where", ["header", "chunk"])
+@pytest.mark.parametrize("side", SIDES)
+def test_an_answer_that_cannot_be_read_is_the_callers_alone(server: ApiServer, side: str, where: str) -> None:
+    """He gets the library's exception, which quotes the line; the breaker and its rejections keep the class alone."""
+
+    async def main() -> None:
+        async with api_of(server, side, ONCE) as api:
+            with pytest.raises(library(side).RemoteProtocolError, match=f"{where}-(line-)?secret"):
+                await api.get(f"/unreadable/{where}")
+            assert "RemoteProtocolError" == api.breaker.last_failure
+            with pytest.raises(CircuitOpenError, match=r"last failure: RemoteProtocolError$"):
+                await api.get("/ok")
+
+    run(main())
 
 
 def vars_of(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
