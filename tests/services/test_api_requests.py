@@ -203,6 +203,7 @@ def test_retry_after_is_the_least_open_time(server: ApiServer, path: str, second
         "/gigabyte",
         "/hang",
         "/unreadable/header",
+        "/unreadable/chunk",
     ],
 )
 @pytest.mark.parametrize(("side", "streamed"), [("own", False), ("own", True), ("httpx", False), ("httpx2", True)])

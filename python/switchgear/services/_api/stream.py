@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from switchgear.services._api.quiet import OURS
 from switchgear.services._api.verdict import verdict
 from switchgear.state import Outcome
 
@@ -25,6 +26,16 @@ def is_of_exchange(error: Exception, response: Any, exchange: "Exchange") -> boo
         return False
 
 
+async def _quietly(parts: AsyncIterator[bytes]) -> bytes | None:
+    """Return the next part, None where there is none: no more of it is logged than of what the service reads itself."""
+    # Not around the loop over the parts: the mark would be on the reader's other requests, too.
+    mark = OURS.set(True)
+    try:
+        return await anext(parts, None)
+    finally:
+        OURS.reset(mark)
+
+
 @lru_cache(maxsize=2)
 def _watched(base: Any) -> Any:
     class Watched(base):  # type: ignore[misc]  # of the one library or the other
@@ -36,9 +47,9 @@ def _watched(base: Any) -> Any:
             self._closed = closed
 
         async def __aiter__(self) -> AsyncIterator[bytes]:
-            permit = self._permit
+            permit, parts = self._permit, aiter(self._stream)
             try:
-                async for part in self._stream:
+                while (part := await _quietly(parts)) is not None:
                     yield part
             except Exception as error:
                 if not permit.settled and not self._closed() and verdict(error) is Outcome.FAILURE:
