@@ -2,6 +2,7 @@
 
 # ruff: noqa: A002  # `type` is the word of the interface
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 if TYPE_CHECKING:
@@ -10,9 +11,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Verbs:
+class Verbs(ABC):
     """get, post, put, patch and delete; the base of ``ApiCircuitBreaker``."""
 
+    @abstractmethod
     async def request(
         self,
         method: str,
@@ -24,7 +26,6 @@ class Verbs:
         headers: "Headers" = None,
     ) -> Any:
         """Send a request: ``ApiCircuitBreaker.request``."""
-        raise NotImplementedError
 
     @overload
     async def get(self, url: str, *, type: type[T], params: "Params" = None, headers: "Headers" = None) -> T: ...
