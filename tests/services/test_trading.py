@@ -166,12 +166,17 @@ def test_all_are_closed_also_where_one_fails_to(
     [
         ((7, "http://b.test"), TypeError, "market_data_url must be a str, not int"),
         (("http://a.test", None), TypeError, "order_execution_url must be a str, not NoneType"),
-        (("nowhere", "http://b.test"), ValueError, "base_url"),
+        (("nowhere", "http://b.test"), ValueError, "market_data_url must be a URL that begins with"),
+        (("http://a.test", "ftp://b.test"), ValueError, "order_execution_url must be a URL that begins with"),
+        (("http://a.test", "http://b.test", "mysql://c"), ValueError, "database_url is not a database URL"),
+        (("http://a.test", "http://b.test", 7), TypeError, "database_url must be a str, a path or None, not int"),
+        (("http://a.test", "http://b.test", None, None, "cloud"), ValueError, "sandbox_backend must be 'e2b'"),
     ],
 )
-def test_what_is_no_url_is_refused(arguments: tuple[Any, Any], error: type[Exception], text: str) -> None:
-    with pytest.raises(error, match=text):
-        TradingSystemCircuitBreakers(*arguments, sandbox_backend="monty")
+def test_what_is_no_url_is_refused(arguments: tuple[Any, ...], error: type[Exception], text: str) -> None:
+    """The error names the system's argument, not that of the service which found it."""
+    with pytest.raises(error, match=f"^{text}"):
+        TradingSystemCircuitBreakers(*arguments, **{} if len(arguments) > 4 else {"sandbox_backend": "monty"})
 
 
 async def hangs() -> None:
@@ -225,6 +230,16 @@ def test_what_is_no_registry_is_refused() -> None:
 def test_a_config_for_nobody_is_refused() -> None:
     with pytest.raises(ValueError, match=r"configs must be by the names market_data_api, .*, not 'databse'"):
         TradingSystemCircuitBreakers("http://a.test", "http://b.test", configs={"databse": QUICK})
+
+
+def test_what_is_no_config_is_named_by_its_service() -> None:
+    with pytest.raises(TypeError, match=r"^configs\['database'\] must be a CircuitBreakerConfig or None, not int$"):
+        TradingSystemCircuitBreakers(
+            "http://a.test",
+            "http://b.test",
+            sandbox_backend="monty",
+            configs={"database": 7},  # type: ignore[dict-item]
+        )
 
 
 def test_it_outlives_its_event_loop(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The five services of a trading system, each behind a breaker of its own."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from switchgear.registry import CircuitBreakerRegistry
@@ -86,15 +87,20 @@ class TradingSystemCircuitBreakers:
 
         new = [name for name in _BREAKERS if name not in self.registry]
         try:
-            self.market_data_api = ApiCircuitBreaker(
-                "market_data", base_url=market_data_url, **common("market_data_api")
-            )
-            self.order_execution_api = ApiCircuitBreaker(
-                "order_execution", base_url=order_execution_url, **common("order_execution_api")
-            )
-            self.e2b_sandbox = E2BSandboxCircuitBreaker(backend=sandbox_backend, **common("e2b_sandbox"))
-            self.neural_predictor = NeuralCircuitBreaker("price_predictor", model, **common("neural_predictor"))
-            self.database = DatabaseCircuitBreaker("trading_db", database_url, **common("database"))
+            with _named("market_data_api", base_url="market_data_url"):
+                self.market_data_api = ApiCircuitBreaker(
+                    "market_data", base_url=market_data_url, **common("market_data_api")
+                )
+            with _named("order_execution_api", base_url="order_execution_url"):
+                self.order_execution_api = ApiCircuitBreaker(
+                    "order_execution", base_url=order_execution_url, **common("order_execution_api")
+                )
+            with _named("e2b_sandbox", backend="sandbox_backend"):
+                self.e2b_sandbox = E2BSandboxCircuitBreaker(backend=sandbox_backend, **common("e2b_sandbox"))
+            with _named("neural_predictor"):
+                self.neural_predictor = NeuralCircuitBreaker("price_predictor", model, **common("neural_predictor"))
+            with _named("database", url="database_url"):
+                self.database = DatabaseCircuitBreaker("trading_db", database_url, **common("database"))
         except BaseException:
             # Nothing is open yet; and who mends the argument and tries again is not to meet this attempt's breakers.
             for name in new:
@@ -144,3 +150,16 @@ class TradingSystemCircuitBreakers:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.health_status()}>"
+
+
+@contextmanager
+def _named(service: str, **arguments: str) -> Iterator[None]:
+    """Let an error about a service's argument name the argument of the system: the text begins with the name."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        name, _, rest = str(error).partition(" ")
+        ours = {"config": f"configs[{service!r}]", **arguments}.get(name)
+        if ours is None:
+            raise
+        raise type(error)(f"{ours} {rest}") from error
