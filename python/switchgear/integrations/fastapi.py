@@ -1,7 +1,8 @@
 """FastAPI: rejections become 503 answers, and the breakers a page of their own."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 from switchgear._extras import need
 from switchgear.integrations._rejection import PROBLEM_TYPE, REJECTIONS, problem, wait_seconds
@@ -9,6 +10,9 @@ from switchgear.registry import CircuitBreakerRegistry, default_registry
 
 if TYPE_CHECKING:
     from switchgear.breaker import CircuitBreaker
+
+_TRY_AGAIN_LATER: Final = 1013
+"""The close code of a WebSocket that says so (RFC 6455's registry at IANA)."""
 
 
 def install(
@@ -24,6 +28,13 @@ def install(
     ``Retry-After`` and a problem document (RFC 9457): the breaker's name, its state and ``retry_after`` in seconds,
     null where only an operator can tell. It does not quote what failed, which strangers may read. An application with a
     handler of its own for one of them keeps that.
+
+    A WebSocket that was accepted is closed with 1013, "try again later", and how long to wait as the reason. One that
+    was not is refused with the same answer 503 where the server can (ASGI's denial responses), else closed, which
+    servers make a 403.
+
+    An application that is mounted on this one answers for itself: it has its own error page, and so needs an
+    ``install(sub_app, path=None)`` of its own.
 
     ``GET`` of the path answers with the breakers and the families of the registry; see ``overview``. It always answers
     200: that a dependency is down is no reason to restart whoever noticed.
@@ -54,7 +65,7 @@ def install(
         _add_page(app, registry, path, list(dependencies))
     for rejection in REJECTIONS:
         if rejection not in app.exception_handlers:
-            app.add_exception_handler(rejection, _rejected)
+            app.add_exception_handler(rejection, partial(_rejected, app))
 
 
 def overview(registry: CircuitBreakerRegistry) -> dict[str, Any]:
@@ -102,9 +113,22 @@ def _add_page(app: Any, registry: CircuitBreakerRegistry, path: str, dependencie
     app.add_api_route(path, breakers, methods=["GET"], dependencies=dependencies, tags=["health"], response_model=None)
 
 
-async def _rejected(request: Any, error: Any) -> Any:
+async def _rejected(app: Any, connection: Any, error: Any) -> Any:
     responses = need("fastapi.responses", "fastapi", "switchgear.integrations.fastapi")
     wait = wait_seconds(error)
     detail = f"{error.name!r} is not available at the moment; worth another try in {wait} s"
     headers = {"Retry-After": str(wait)}
-    return responses.JSONResponse(problem(error, detail), status_code=503, headers=headers, media_type=PROBLEM_TYPE)
+    answer = responses.JSONResponse(problem(error, detail), status_code=503, headers=headers, media_type=PROBLEM_TYPE)
+    if connection.scope["type"] != "websocket":
+        return answer
+    return await _turn_away(app, connection, answer, f"worth another try in {wait} s")
+
+
+async def _turn_away(app: Any, websocket: Any, answer: Any, reason: str) -> None:
+    states = need("fastapi.websockets", "fastapi", "switchgear.integrations.fastapi").WebSocketState
+    # Of a mounted application's WebSocket this one does not know whether it was accepted.
+    is_new = websocket.application_state is states.CONNECTING and websocket.scope["app"] is app
+    if is_new and "websocket.http.response" in websocket.scope.get("extensions", ()):
+        await websocket.send_denial_response(answer)
+    elif states.DISCONNECTED not in (websocket.application_state, websocket.client_state):
+        await websocket.close(_TRY_AGAIN_LATER, reason)
