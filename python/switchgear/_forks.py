@@ -10,7 +10,7 @@ from switchgear._compat import BACKEND
 
 
 def _import_late_modules() -> None:
-    from switchgear import family, history, recovery, rules, streams, throttling  # noqa: F401
+    from switchgear import _verdict, family, history, recovery, rules, streams, throttling  # noqa: F401
 
     if BACKEND == "pure":
         from switchgear._pure import gates, meters  # noqa: F401

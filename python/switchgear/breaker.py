@@ -121,6 +121,9 @@ class CircuitBreaker(_compat.Breaker):
         configuration. Windows begin empty, and the level of a rule that is no longer the same begins at 0. Nobody is
         notified.
 
+        What a service of ``switchgear.services`` or a transport knows of its library's exceptions stays, too, behind
+        the new configuration's ``classify`` and ``ignore``.
+
         Args:
             config: How to behave from now on.
 
@@ -129,6 +132,13 @@ class CircuitBreaker(_compat.Breaker):
         """
         if not isinstance(config, CircuitBreakerConfig):
             raise TypeError(f"config must be a CircuitBreakerConfig, not {type(config).__name__}")
+        classify = self.config.classify
+        if classify is not None:
+            # Imported late: whoever has no verdict spares it.
+            from switchgear._verdict import FirstThen, with_verdict
+
+            if isinstance(classify, FirstThen):
+                config = with_verdict(config, classify.then)
         self._reconfigure(config)
 
     def guard(self) -> Guard:

@@ -9,6 +9,7 @@ import httpx
 import httpx2
 import pytest
 
+from helpers import counted
 from switchgear import (
     BulkheadFullError,
     CallTimeoutError,
@@ -63,6 +64,21 @@ def test_one_family_for_all_transports_of_a_registry(caplog: pytest.LogCaptureFi
     assert [] == caplog.messages
     BreakerTransport(inner, shared, config=CircuitBreakerConfig(4))
     assert 1 == len(caplog.messages)
+
+
+@pytest.mark.parametrize("config", [CircuitBreakerConfig(1), CircuitBreakerConfig(1, classify=lambda error: None)])
+def test_the_verdict_outlives_a_hosts_configuration(config: CircuitBreakerConfig) -> None:
+    """Whoever reconfigures the breaker of a host, the transport's words on exceptions stay behind his own."""
+    shared = registry()
+
+    def full(request: httpx2.Request) -> httpx2.Response:
+        raise httpx2.PoolTimeout("no connection is free")
+
+    transport = BreakerTransport(httpx2.MockTransport(full), shared, config=CircuitBreakerConfig(9, ignore=KeyError))
+    shared.families["http"]["a.test"].reconfigure(config)
+    with httpx2.Client(transport=transport) as client, pytest.raises(httpx2.PoolTimeout):
+        client.get("http://a.test/")
+    assert {"total_calls": 1, "ignored_calls": 1} == counted(transport.family["a.test"])
 
 
 def test_the_default_registry() -> None:

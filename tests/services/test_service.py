@@ -1,10 +1,12 @@
 """What all services have in common."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from switchgear import CircuitBreakerConfig, CircuitBreakerRegistry
+from switchgear.services import ApiCircuitBreaker
 from switchgear.services._service import Service
 from switchgear.state import Outcome
 
@@ -51,6 +53,69 @@ def test_the_users_configuration_is_asked_before_the_service(
     """``classify`` and ``ignore`` come first, and ``record_only`` narrows what the service takes for a failure."""
     errors = [LookupError(), BlockingIOError(), OSError(), ValueError()]
     assert expected == [outcome(service(config=config), error) for error in errors]
+
+
+def through_the_service(service: Service, config: CircuitBreakerConfig) -> None:
+    service.reconfigure(config)
+
+
+def through_its_breaker(service: Service, config: CircuitBreakerConfig) -> None:
+    service.breaker.reconfigure(config)
+
+
+@pytest.mark.parametrize("before", [None, CircuitBreakerConfig(ignore=ValueError, classify=lambda error: None)])
+@pytest.mark.parametrize("reconfigure", [through_the_service, through_its_breaker])
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (CircuitBreakerConfig(), ["successful_calls", "ignored_calls", "failed_calls", "failed_calls"]),
+        (
+            CircuitBreakerConfig(record_only=OSError, ignore=LookupError),
+            ["ignored_calls", "ignored_calls", "failed_calls", "successful_calls"],
+        ),
+        (
+            CircuitBreakerConfig(classify=lambda error: Outcome.FAILURE if isinstance(error, LookupError) else None),
+            ["failed_calls", "ignored_calls", "failed_calls", "failed_calls"],
+        ),
+    ],
+)
+def test_the_verdict_outlives_the_configuration(
+    config: CircuitBreakerConfig,
+    expected: list[str],
+    reconfigure: Callable[[Service, CircuitBreakerConfig], None],
+    before: CircuitBreakerConfig | None,
+) -> None:
+    """A new configuration is composed with it as the first one was, and nothing of the first one's words is left."""
+    services = [service(config=before) for _ in expected]
+    for each in services:
+        reconfigure(each, config)
+    errors = [LookupError(), BlockingIOError(), OSError(), ValueError()]
+    assert expected == [outcome(each, error) for each, error in zip(services, errors, strict=True)]
+
+
+def test_a_changed_copy_of_the_configuration_keeps_the_users_words() -> None:
+    """``config.replace`` of what is there changes that one thing; however often, the verdict is in it once."""
+    users = CircuitBreakerConfig(classify=lambda error: Outcome.IGNORED if isinstance(error, LookupError) else None)
+    changed = service(config=users)
+    for _ in range(3):
+        changed.reconfigure(changed.breaker.config.replace(record_only=OSError, failure_threshold=9))
+    assert (
+        changed.breaker.config == service(config=users.replace(record_only=OSError, failure_threshold=9)).breaker.config
+    )
+    assert "ignored_calls" == outcome(changed, LookupError())
+
+
+def test_the_configuration_of_one_service_is_good_for_another() -> None:
+    """The words of the user go along, the verdict of the other service does not."""
+    other = ApiCircuitBreaker("x", config=CircuitBreakerConfig(3), registry=CircuitBreakerRegistry())
+    assert service(config=other.breaker.config).breaker.config == service(config=CircuitBreakerConfig(3)).breaker.config
+
+
+def test_what_is_no_configuration_changes_nothing() -> None:
+    before = service()
+    with pytest.raises(TypeError, match="config must be a CircuitBreakerConfig, not dict"):
+        before.reconfigure({})  # type: ignore[arg-type]
+    assert DEFAULTS.failure_threshold == before.breaker.config.failure_threshold
 
 
 def test_a_service_of_the_same_name_shares_the_breaker_and_warns_of_nothing(caplog: pytest.LogCaptureFixture) -> None:

@@ -9,10 +9,11 @@ from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from switchgear._http import is_failure_status, retry_after, says_when
+from switchgear._verdict import with_verdict
 from switchgear.config import CircuitBreakerConfig
 from switchgear.integrations._httpx.bodies import ASYNC_KINDS, SYNC_KINDS, AsyncBody, SyncBody
 from switchgear.integrations._httpx.deadline import Pace
-from switchgear.integrations._httpx.verdicts import BadStatusError, UsersFirst, classify
+from switchgear.integrations._httpx.verdicts import BadStatusError, classify
 from switchgear.integrations._rejection import PROBLEM_TYPE, REJECTIONS, problem, wait_seconds
 from switchgear.registry import CircuitBreakerRegistry, default_registry
 
@@ -253,11 +254,7 @@ def _family(
         config = CircuitBreakerConfig()
     elif not isinstance(config, CircuitBreakerConfig):
         raise TypeError(f"config must be a CircuitBreakerConfig or None, not {type(config).__name__}")
-    users = config.classify
-    # A configuration that comes from another transport has ours already.
-    if users is not classify and not isinstance(users, UsersFirst):
-        config = config.replace(classify=classify if users is None else UsersFirst(users))
-    return registry.family(name, config, max_hosts)
+    return registry.family(name, with_verdict(config, classify), max_hosts)
 
 
 @lru_cache(maxsize=64)

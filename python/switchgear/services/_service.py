@@ -1,38 +1,15 @@
 """What every service has in common: a breaker under a prefixed name, its deadline, its verdicts and its end."""
 
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, NamedTuple, Self, TypeAlias
+from typing import TYPE_CHECKING, Final, Self
 
+from switchgear._verdict import Classify, with_verdict
 from switchgear.config import CircuitBreakerConfig
 from switchgear.registry import CircuitBreakerRegistry, default_registry
-from switchgear.state import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from switchgear.breaker import CircuitBreaker
     from switchgear.metrics import CircuitBreakerMetrics
-
-Classify: TypeAlias = "Callable[[Exception], Outcome | None]"
-
-
-class FirstThen(NamedTuple):
-    """Ask the user's configuration first, the service where that says nothing; comparable, as a config must be."""
-
-    classify: "Classify | None"
-    ignore: tuple[type[BaseException], ...]
-    record_only: tuple[type[BaseException], ...] | None
-    then: Classify
-
-    def __call__(self, error: Exception) -> Outcome | None:
-        outcome = None if self.classify is None else self.classify(error)
-        if outcome is not None:
-            return outcome
-        if isinstance(error, self.ignore):
-            return None
-        verdict = self.then(error)
-        # `record_only` narrows what is a failure; what is neutral to the service stays so.
-        return None if verdict is Outcome.FAILURE and self.record_only is not None else verdict
 
 
 class Service:
@@ -77,9 +54,7 @@ class Service:
             registry = default_registry()
         elif not isinstance(registry, CircuitBreakerRegistry):
             raise TypeError(f"registry must be a CircuitBreakerRegistry or None, not {type(registry).__name__}")
-        asks = FirstThen(config.classify, config.ignore, config.record_only, classify)
-        config = config.replace(classify=classify if asks[:3] == (None, (), None) else asks)
-        self.breaker = registry.get_or_create(f"{kind}:{name}", config)
+        self.breaker = registry.get_or_create(f"{kind}:{name}", with_verdict(config, classify))
 
     @property
     def name(self) -> str:
@@ -93,6 +68,20 @@ class Service:
     def get_metrics(self) -> "CircuitBreakerMetrics":
         """Return a snapshot of the breaker's counters."""
         return self.breaker.get_metrics()
+
+    def reconfigure(self, config: CircuitBreakerConfig) -> None:
+        """Behave by another configuration from now on: ``breaker.reconfigure``, for this service and all of its name.
+
+        As in the constructor, the service's verdict on exceptions comes behind the configuration's own words. The times
+        that a service takes from its breaker's ``timeout`` follow.
+
+        Args:
+            config: How to behave from now on.
+
+        Raises:
+            TypeError: It is no ``CircuitBreakerConfig``.
+        """
+        self.breaker.reconfigure(config)
 
     async def aclose(self) -> None:
         """Release what the service opened itself; what was handed in stays open. Closing twice is no error."""

@@ -4,13 +4,10 @@ Neither library is imported: their exceptions have the same names, and those are
 """
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final
 
 from switchgear.integrations._rejection import REJECTIONS
 from switchgear.state import Outcome
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _OURS: Final = frozenset({"InvalidURL", "LocalProtocolError", "PoolTimeout", "UnsupportedProtocol"})
 """Names of httpx: a request that is malformed, or that our own pool had no connection for."""
@@ -67,13 +64,3 @@ def classify(error: Exception) -> Outcome | None:
     if isinstance(error, OSError):
         return Outcome.IGNORED if isinstance(error, _FILES) else None
     return Outcome.IGNORED if isinstance(error, _MISTAKES) or "RequestError" in names else None
-
-
-class UsersFirst(NamedTuple):
-    """Ask the user's classification first, and ours where that has no answer; comparable, as a config must be."""
-
-    users: "Callable[[Exception], Outcome | None]"
-
-    def __call__(self, error: Exception) -> Outcome | None:
-        outcome = self.users(error)
-        return classify(error) if outcome is None else outcome

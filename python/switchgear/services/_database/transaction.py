@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from switchgear._compat import Permit
-    from switchgear.services._service import Classify
+    from switchgear._verdict import Classify
 
 
 T = TypeVar("T")
