@@ -300,6 +300,27 @@ def test_an_exhausted_pool(server: PostgresServer) -> None:
     run(main())
 
 
+def test_the_wait_for_a_connection_follows_a_new_configuration(server: PostgresServer) -> None:
+    """Half of the timeout is half of the one that is in force, in a pool that is there already, too."""
+
+    async def main() -> None:
+        async with database(server.url, pool_size=1, timeout=5.0) as db:
+            await db.query("SELECT 1")
+            pool = await db._engine.pool()  # type: ignore[attr-defined]
+            assert 2.5 == pool.engine.pool.timeout()
+            db.reconfigure(CircuitBreakerConfig(timeout=0.4))
+            assert pool is await db._engine.pool()  # type: ignore[attr-defined]
+            assert 0.2 == pool.engine.pool.timeout()
+            db.reconfigure(CircuitBreakerConfig(timeout=40.0))
+            async with db.transaction() as tx:
+                await tx.query("SELECT 1")
+                waiting = asyncio.create_task(db.query("SELECT 1 AS one"))
+                await asyncio.sleep(0.5)
+            assert [{"one": 1}] == await waiting
+
+    run(main())
+
+
 def test_a_frozen_server(server: PostgresServer) -> None:
     """Against a server that has stopped moving the deadline holds, for the pool's connections and for new ones."""
 

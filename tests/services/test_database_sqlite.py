@@ -370,6 +370,22 @@ def test_a_lock_that_another_process_holds(tmp_path: Path) -> None:
     run(main())
 
 
+def test_the_wait_for_a_lock_follows_a_new_configuration(tmp_path: Path) -> None:
+    """Half of the timeout is half of the one that is in force, on a thread that is there already, too."""
+    path = tmp_path / "test.db"
+
+    async def main() -> None:
+        async with await with_table(database(path, timeout=0.8)) as db:
+            db.reconfigure(CircuitBreakerConfig(timeout=40.0))
+            with locked(path) as other:
+                writing = asyncio.create_task(db.execute("INSERT INTO t VALUES (1, 0)"))
+                await asyncio.sleep(0.6)
+                other.execute("ROLLBACK")
+            assert 1 == await writing
+
+    run(main())
+
+
 def test_the_breaker_opens_and_rejects(tmp_path: Path) -> None:
     """Failures open the breaker, a rejected statement is not run, and a mended file heals."""
     path = tmp_path / "test.db"

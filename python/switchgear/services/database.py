@@ -12,6 +12,7 @@ from switchgear.config import CircuitBreakerConfig
 from switchgear.services._database.errors import PoolExhaustedError, RowDecodeError, TransactionEndedError
 from switchgear.services._database.input import Params, check_statement, sqlite_path
 from switchgear.services._database.rows import Shape, as_count, shape
+from switchgear.services._database.times import Times
 from switchgear.services._database.transaction import Session, Transaction
 from switchgear.services._database.verdicts import verdict
 from switchgear.services._service import Service
@@ -27,8 +28,6 @@ T = TypeVar("T")
 
 DEFAULTS: Final = CircuitBreakerConfig(failure_threshold=5, success_threshold=3, timeout=5.0, reset_timeout=30.0)
 
-_WAIT_WITHOUT_TIMEOUT: Final = 30.0
-
 
 class Engine(Protocol):
     """What a database is driven by."""
@@ -39,8 +38,8 @@ class Engine(Protocol):
     async def aclose(self) -> None: ...
 
 
-Connect: TypeAlias = Callable[[str, float | None, float], Engine]
-"""What makes an engine of the breaker's name, its timeout and how long a call may wait."""
+Connect: TypeAlias = Callable[[str, Times], Engine]
+"""What makes an engine of the breaker's name, and of how long calls may take and wait."""
 
 
 class DatabaseCircuitBreaker(Service):
@@ -88,9 +87,8 @@ class DatabaseCircuitBreaker(Service):
         # Whatever is refused is refused before there is a breaker in the registry.
         connect = _postgres(str(url), pool_size) if path is None else _sqlite(path)
         super().__init__("db", db_name, defaults=DEFAULTS, classify=verdict, config=config, registry=registry)
-        timeout = self.breaker.config.timeout
-        wait = (timeout or _WAIT_WITHOUT_TIMEOUT) / 2 if max_wait is None else float(max_wait)
-        self._engine = connect(self.name, timeout, wait)
+        times = Times(self.breaker, None if max_wait is None else float(max_wait))
+        self._engine = connect(self.name, times)
 
     @overload
     async def query(self, sql: str, params: Params = None, *, type: None = None) -> list[dict[str, Any]]: ...
@@ -186,11 +184,11 @@ def _sqlite(path: str) -> "Connect":
     # Imported late: users of PostgreSQL need no sqlite3, which some builds of Python lack.
     from switchgear.services._database.sqlite import SqliteEngine
 
-    return lambda name, timeout, max_wait: SqliteEngine(path, name, timeout=timeout, max_wait=max_wait)
+    return lambda name, times: SqliteEngine(path, name, times)
 
 
 def _postgres(url: str, pool_size: int) -> "Connect":
     from switchgear.services._database.sql import SqlEngine, read_url
 
     parsed = read_url(url)
-    return lambda name, timeout, max_wait: SqlEngine(parsed, name, pool_size=pool_size, max_wait=max_wait)
+    return lambda name, times: SqlEngine(parsed, name, times, pool_size=pool_size)

@@ -20,6 +20,7 @@ from switchgear.services._database.input import postgres_url, refuse_url
 from switchgear.services._database.rows import Shape
 from switchgear.services._database.sql_pool import PURPOSE, Pool, new_engine, sqlalchemy
 from switchgear.services._database.sql_session import SqlSession
+from switchgear.services._database.times import Times
 
 T = TypeVar("T")
 
@@ -55,12 +56,12 @@ class SqlEngine:
     Args:
         url: What ``read_url`` returned.
         name: What the database is called, for messages.
+        times: How long a call waits for a connection to be free.
         pool_size: Connections at most, for each event loop.
-        max_wait: Seconds that a call waits for a connection to be free.
     """
 
-    def __init__(self, url: Any, name: str, *, pool_size: int, max_wait: float) -> None:
-        self._url, self._name, self._pool_size, self._max_wait = url, name, pool_size, max_wait
+    def __init__(self, url: Any, name: str, times: Times, *, pool_size: int) -> None:
+        self._url, self._name, self._times, self._pool_size = url, name, times, pool_size
         self._closed = False
         self._pools: dict[asyncio.AbstractEventLoop, Pool] = {}
 
@@ -103,12 +104,13 @@ class SqlEngine:
             # Those of loops that have ended have closed themselves.
             for ended in [each for each in self._pools if each.is_closed()]:
                 del self._pools[ended]
-            pool = self._pools[loop] = Pool(loop, new_engine(self._url, self._pool_size, self._max_wait))
+            pool = self._pools[loop] = Pool(loop, new_engine(self._url, self._pool_size, self._times.max_wait))
             # Until then the finaliser holds the pool: were it garbage together with the engine, asyncpg's own weak
             # references would be gone when it closes.
             pool.finalizer = weakref.finalize(self, pool.forget)
             pool.finalizer.atexit = False
             await pool.live()
+        pool.wait_at_most(self._times.max_wait)
         return pool
 
     async def apart(self, pool: "Pool", operation: Coroutine[Any, Any, T]) -> T:
@@ -124,6 +126,6 @@ class SqlEngine:
                 raise RuntimeError(f"{self._name!r} is closed") from error
             if isinstance(error, pool.exhausted):
                 raise PoolExhaustedError(
-                    f"all {self._pool_size} connections to {self._name!r} were in use for {self._max_wait:g} s"
+                    f"all {self._pool_size} connections to {self._name!r} were in use for {self._times.max_wait:g} s"
                 ) from error
             raise

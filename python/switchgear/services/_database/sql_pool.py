@@ -36,6 +36,11 @@ class Pool:
         self._life = _until_closed(self)
         await self._life.__anext__()
 
+    def wait_at_most(self, seconds: float) -> None:
+        """Let the next calls wait so long for a connection."""
+        # What `timeout()` returns; SQLAlchemy has no word to set it once the pool is there.
+        self.engine.pool._timeout = seconds
+
     async def run(self, sql: str, params: Any, shape: Shape) -> Any:
         """Run one statement on any connection."""
         async with self._autocommit.connect() as connection:

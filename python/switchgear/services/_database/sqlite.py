@@ -7,6 +7,7 @@ from typing import Any
 from switchgear.services._database.rows import Shape
 from switchgear.services._database.sqlite_jobs import END, Begin, Commit, Job, Lane
 from switchgear.services._database.sqlite_thread import JOIN_SECONDS, Worker
+from switchgear.services._database.times import Times
 
 
 class SqliteEngine:
@@ -15,14 +16,13 @@ class SqliteEngine:
     Args:
         path: The file, or ``":memory:"``.
         name: What the database is called, for messages and the thread.
-        timeout: Seconds that a transaction may take, or None: when they are over for long, it is rolled back even if
-            its event loop is gone.
-        max_wait: Seconds to wait for a lock that another process holds.
+        times: How long a transaction may take (when that is over for long, it is rolled back even if its event loop is
+            gone), and how long a statement waits for a lock that another process holds.
     """
 
-    def __init__(self, path: str, name: str, *, timeout: float | None, max_wait: float) -> None:
-        self._timeout = timeout
-        self._worker = Worker(path, name, max_wait)
+    def __init__(self, path: str, name: str, times: Times) -> None:
+        self._times = times
+        self._worker = Worker(path, name, times)
         weakref.finalize(self, self._worker.forget).atexit = False
 
     def check(self) -> None:
@@ -51,7 +51,7 @@ class SqliteEngine:
 
     def session(self) -> "SqliteSession":
         """Return a transaction that is yet to begin."""
-        return SqliteSession(self, self._worker, self._timeout)
+        return SqliteSession(self, self._worker, self._times.timeout)
 
     async def aclose(self) -> None:
         """Interrupt what runs, roll back what is open, refuse what waits, and wait for the thread's end."""

@@ -28,6 +28,7 @@ from switchgear.services._database.errors import ended
 from switchgear.services._database.rows import Answer
 from switchgear.services._database.sqlite_jobs import END, Begin, Commit, Job, Lane, refuse_all
 from switchgear.services._database.sqlite_statements import is_busy, pause, prepare, run
+from switchgear.services._database.times import Times
 
 PROGRESS_STEPS: Final = 1_000_000
 JOIN_SECONDS: Final = 5.0
@@ -38,8 +39,8 @@ LANE_GRACE: Final = 1.0
 class Worker:
     """The thread's side: holds the connection, the inboxes and who is being served."""
 
-    def __init__(self, path: str, name: str, busy_timeout: float) -> None:
-        self.path, self.name, self.busy_timeout = path, name, busy_timeout
+    def __init__(self, path: str, name: str, times: Times) -> None:
+        self.path, self.name, self.times = path, name, times
         self.lane: Lane | None = None
         self.stopping = False
         self._finished = False
@@ -237,7 +238,7 @@ class Worker:
 
     def _execute_when_free(self, job: Job) -> Answer:
         # sqlite3's own timeout= waits inside SQLite, where no interrupt reaches it.
-        until = time.monotonic() + self.busy_timeout
+        until = time.monotonic() + self.times.max_wait
         for attempt in count():
             with self._changed:
                 if not (job.cancelled or self.stopping):
