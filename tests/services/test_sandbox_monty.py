@@ -208,6 +208,21 @@ def test_code_that_loops_is_stopped(code: str) -> None:
     assert ("2", False) == (sound.text, sound.restarted)
 
 
+def test_code_that_loops_is_a_result_under_a_new_configuration_too() -> None:
+    """A sandbox that is there already is held to half of the timeout in force; the deadline stays behind that."""
+
+    async def main() -> None:
+        async with service(time_limit=None) as sandboxes:
+            identity = await sandboxes.create_sandbox()
+            sandboxes.reconfigure(CircuitBreakerConfig(timeout=3.0))
+            looped = await sandboxes.execute_code(identity, "while True: pass")
+            assert "TimeoutError: the time limit of 1.5 s is over" == str(looped.error)
+            assert "1" == (await sandboxes.execute_code(identity, "1")).text
+            assert {"total_calls": 3, "successful_calls": 3} == counted(sandboxes.breaker)
+
+    run(main())
+
+
 GREEDY = [
     "'a' * 10**10",
     "10 ** 10**8",

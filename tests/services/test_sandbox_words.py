@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from helpers import counted
-from switchgear import CircuitBreakerConfig, CircuitBreakerRegistry
+from switchgear import CircuitBreaker, CircuitBreakerConfig, CircuitBreakerRegistry
 from switchgear.services._sandbox.execution import ExecutionError, Output, SandboxStoppedError, UnknownSandboxError
 from switchgear.services._sandbox.shown import showing, shown
+from switchgear.services._sandbox.times import Times
 from switchgear.services._sandbox.verdicts import judge
 from switchgear.services.sandbox import E2BSandboxCircuitBreaker
 from switchgear.state import Outcome
@@ -195,6 +196,24 @@ def test_the_breaker() -> None:
     assert registry["e2b:sandbox"] is sandboxes.breaker
     assert "e2b:strategies" == E2BSandboxCircuitBreaker("strategies", backend="monty", registry=registry).name
     assert ("CLOSED (failures: 0)", {}) == (sandboxes.get_state(), counted(sandboxes.breaker))
+
+
+@pytest.mark.parametrize(
+    ("asked", "timeouts", "limits"),
+    [
+        (None, [60.0, 4.0, None, 8.0], [30.0, 2.0, 30.0, 4.0]),
+        (3.0, [60.0, 4.0, None, 8.0], [3.0, 2.0, 3.0, 3.0]),
+    ],
+)
+def test_the_time_limit_follows_the_breakers_timeout(
+    asked: float | None, timeouts: list[float | None], limits: list[float]
+) -> None:
+    """It is half of the timeout in force, or what was asked for where that is less, so that loops stay the code's."""
+    breaker = CircuitBreaker("x", CircuitBreakerConfig(timeout=60.0))
+    times = Times(breaker, asked)
+    for timeout, limit in zip(timeouts, limits, strict=True):
+        breaker.reconfigure(CircuitBreakerConfig(timeout=timeout))
+        assert (timeout, limit) == (times.deadline, times.time_limit)
 
 
 def test_e2b_where_there_is_a_key(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,8 @@ from switchgear.services._sandbox.execution import (
     SandboxStoppedError,
     UnknownSandboxError,
 )
-from switchgear.services._sandbox.options import check_code, chosen, count, e2b_arguments, seconds
+from switchgear.services._sandbox.options import check_code, chosen, count, e2b_arguments
+from switchgear.services._sandbox.times import Times
 from switchgear.services._sandbox.verdicts import judge
 from switchgear.services._service import Service
 
@@ -85,6 +86,7 @@ class E2BSandboxCircuitBreaker(Service):
         registry: Where the breaker is registered; default the process's registry.
         time_limit: Seconds that one execution may take before it ends with a ``TimeoutError`` in its result, above 0
             and at most half of the breaker's timeout, which is the default (30.0 where the breaker has no timeout).
+            Where the breaker is reconfigured to less than twice as much, half of its timeout counts.
         memory_limit: Bytes that one monty sandbox may hold, 1 MiB to 16 GiB, default 64 MiB; one of E2B has what its
             template says.
         max_output: Characters kept of each text of a result, 1 to 100,000,000, default 100,000.
@@ -122,26 +124,20 @@ class E2BSandboxCircuitBreaker(Service):
         self._max_sandboxes = count("max_sandboxes", max_sandboxes, 1, 10_000)
         options = e2b_arguments(kind, api_key, e2b_options)
         super().__init__("e2b", name, defaults=_DEFAULTS, classify=judge, config=config, registry=registry)
-        deadline = self.breaker.config.timeout
-        limit = seconds("time_limit", time_limit, deadline)
+        times = Times(self.breaker, time_limit)
         self._backend: Backend
         # Imported late: each needs a library of an extra of its own.
         if kind == "e2b":
             from switchgear.services._sandbox.e2b import E2BBackend
 
             self._backend = E2BBackend(
-                api_key=api_key,
-                options=options,
-                lifetime=lifetime,
-                deadline=deadline,
-                time_limit=limit,
-                max_output=max_output,
+                times, api_key=api_key, options=options, lifetime=lifetime, max_output=max_output
             )
         else:
             from switchgear.services._sandbox.monty import MontyBackend
 
             self._backend = MontyBackend(
-                time_limit=limit, memory_limit=memory_limit, max_output=max_output, max_sandboxes=max_sandboxes
+                times, memory_limit=memory_limit, max_output=max_output, max_sandboxes=max_sandboxes
             )
         self._entries: dict[str, _Entry] = {}
         self._in_the_making = 0

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Final
 from switchgear._extras import need
 from switchgear.services._sandbox.execution import ExecutionError, ExecutionResult, Output, SandboxStoppedError
 from switchgear.services._sandbox.options import checked_key, passwords
+from switchgear.services._sandbox.times import Times
 
 logger: Final = logging.getLogger("switchgear")
 
@@ -40,11 +41,10 @@ class E2BBackend:
     """Make sandboxes of E2B, run code in them and kill them.
 
     Args:
+        times: How long a call and an execution may take.
         api_key: E2B's; default ``E2B_API_KEY``.
         options: More arguments for the SDK: ``domain``, ``proxy``, ``api_url``, ``sandbox_url`` ...
         lifetime: Seconds after which E2B itself kills a sandbox.
-        deadline: Seconds that the breaker gives a call, or None.
-        time_limit: Seconds that one execution may take.
         max_output: Characters kept of each text of a result.
 
     Raises:
@@ -63,24 +63,20 @@ class E2BBackend:
 
     def __init__(
         self,
+        times: Times,
         *,
         api_key: str | None,
         options: Mapping[str, Any] | None,
         lifetime: int,
-        deadline: float | None,
-        time_limit: float,
         max_output: int,
     ) -> None:
         sdk: Any = need("e2b_code_interpreter", "e2b", "E2BSandboxCircuitBreaker with backend='e2b'")
         self._sandboxes: Any = sdk.AsyncSandbox
         key = checked_key(api_key or os.environ.get("E2B_API_KEY"))
         self._secrets = (key, *passwords(options or {}))
-        wait = _LATE if deadline is None else deadline + _LATE
-        # The breaker's deadline rules: no retries, and no time-outs of the SDK's that are shorter.
-        self._create_options = {**(options or {}), "api_key": key, "retries": 0, "request_timeout": wait}
+        self._create_options = {**(options or {}), "api_key": key, "retries": 0}
         self._lifetime = lifetime
-        self._deadline = deadline
-        self._time_limit = time_limit
+        self._times = times
         self._max_output = max_output
         self._late: set[asyncio.Task[None]] = set()
 
@@ -101,7 +97,8 @@ class E2BBackend:
     async def execute(self, sandbox: E2BSandbox, code: str) -> ExecutionResult:
         """Run code in a sandbox, in its one kernel."""
         out = Output(self._max_output)
-        limit = asyncio.timeout(self._time_limit)
+        seconds = self._times.time_limit
+        limit = asyncio.timeout(seconds)
         try:
             async with limit:
                 execution = await self._run(sandbox, code, out)
@@ -112,9 +109,7 @@ class E2BBackend:
             if not limit.expired():
                 raise
             await self._check_running(sandbox)
-            return out.result(
-                None, ExecutionError("TimeoutError", f"the time limit of {self._time_limit:g} s is over", "")
-            )
+            return out.result(None, ExecutionError("TimeoutError", f"the time limit of {seconds:g} s is over", ""))
         except Exception as error:
             self._hide_secrets(error)
             raise
@@ -127,7 +122,7 @@ class E2BBackend:
     async def stop(self, sandbox: E2BSandbox) -> None:
         """Kill a sandbox; one that is gone already is no error."""
         try:
-            await sandbox.remote.kill(request_timeout=self._deadline)
+            await sandbox.remote.kill(request_timeout=self._times.deadline)
         except Exception as error:
             self._hide_secrets(error)
             raise
@@ -137,14 +132,19 @@ class E2BBackend:
         # Those of a loop that has ended cannot be awaited in this one.
         late = {task for task in self._late if task.get_loop() is asyncio.get_running_loop()}
         if late:
-            _, pending = await asyncio.wait(late, timeout=self._deadline)
+            _, pending = await asyncio.wait(late, timeout=self._times.deadline)
             if pending:
                 logger.warning("%d e2b sandboxes that were being made are left to their lifetime", len(pending))
 
     async def _make(self, template: str) -> E2BSandbox:
+        deadline = self._times.deadline
         try:
             remote = await self._sandboxes.create(
-                template=_TEMPLATES.get(template, template), timeout=self._lifetime, **self._create_options
+                template=_TEMPLATES.get(template, template),
+                timeout=self._lifetime,
+                # The breaker's deadline rules: no retries, and no time-outs of the SDK's that are shorter.
+                request_timeout=_LATE if deadline is None else deadline + _LATE,
+                **self._create_options,
             )
         except Exception as error:
             self._hide_secrets(error)
@@ -174,7 +174,7 @@ class E2BBackend:
     async def _check_running(self, sandbox: E2BSandbox) -> None:
         """Tell a loop in the code from a service that hangs: there, this raises or is ended by the deadline."""
         try:
-            running = await sandbox.remote.is_running(request_timeout=self._deadline)
+            running = await sandbox.remote.is_running(request_timeout=self._times.deadline)
         except Exception as error:
             self._hide_secrets(error)
             raise

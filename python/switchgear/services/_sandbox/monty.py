@@ -17,6 +17,7 @@ from switchgear.services._sandbox.execution import (
     UnknownSandboxError,
 )
 from switchgear.services._sandbox.shown import showing
+from switchgear.services._sandbox.times import Times
 
 # How long past the time limit, as a share of it: monty kills a worker that does not come back to its interpreter ...
 _GRACE: Final = 0.25
@@ -28,10 +29,12 @@ _REST_SECONDS: Final = 0.05
 class MontySandbox:
     """One sandbox: a session with a worker process of its own, while it has one."""
 
-    __slots__ = ("id", "running", "session", "stopped")
+    __slots__ = ("id", "running", "session", "stopped", "time_limit")
 
-    def __init__(self, identity: str, session: Any) -> None:
+    def __init__(self, identity: str, session: Any, time_limit: float) -> None:
         self.id = identity
+        self.time_limit = time_limit
+        """Of its session, whose interpreter holds the code to it; a session cannot be given another."""
         self.session = session
         """None while code runs, and after its end where that cost the session its worker or its sanity."""
         self.running: asyncio.Task[Any] | None = None
@@ -42,7 +45,7 @@ class MontyBackend:
     """Make sandboxes of pydantic-monty, run code in them and stop them.
 
     Args:
-        time_limit: Seconds that one execution may take; it may sleep for half as long again.
+        times: How long one execution may take; it may sleep for half as long again.
         memory_limit: Bytes that one sandbox may hold.
         max_output: Characters kept of each text of a result.
         max_sandboxes: Worker processes at most.
@@ -53,16 +56,10 @@ class MontyBackend:
 
     name: ClassVar[str] = "monty"
 
-    def __init__(self, *, time_limit: float, memory_limit: int, max_output: int, max_sandboxes: int) -> None:
+    def __init__(self, times: Times, *, memory_limit: int, max_output: int, max_sandboxes: int) -> None:
         self._monty: Any = need("pydantic_monty", "sandbox", "E2BSandboxCircuitBreaker with backend='monty'")
-        self._time_limit = time_limit
+        self._times = times
         self._memory_limit = memory_limit
-        self._limits = {
-            "max_feed_duration_secs": time_limit,
-            "max_memory": memory_limit,
-            # Every denied open() is a suspension, and the number is never reset: the wall clock bounds them.
-            "max_suspensions": 2**31 - 1,
-        }
         self._max_output = max_output
         # A stopped sandbox's worker may end a moment after the place is given to another.
         self._max_processes = 2 * max_sandboxes
@@ -76,7 +73,7 @@ class MontyBackend:
         return (
             "monty: an interpreter of a subset of Python, written in Rust, in a child process for each sandbox."
             " The code has no files, no network, no processes, no environment variables, no C extensions and no"
-            f" third-party packages; it has a clock and random numbers. It is held to {self._time_limit:g} s an"
+            f" third-party packages; it has a clock and random numbers. It is held to {self._times.time_limit:g} s an"
             f" execution and {self._memory_limit:,} bytes of memory. A crash of the interpreter ends the child,"
             " not this process. Not confined by the operating system: the child has this user's rights, so that a hole"
             " in the interpreter itself would have them, too."
@@ -99,7 +96,7 @@ class MontyBackend:
                 min_processes=0,
                 max_processes=self._max_processes,
                 max_checkouts_per_worker=1,
-                feed_duration_limit_grace=_GRACE * self._time_limit,
+                feed_duration_limit_grace=_GRACE * self._times.time_limit,
             )
             await pool.__aenter__()
             if self._pool is None:
@@ -107,7 +104,8 @@ class MontyBackend:
             else:
                 # Two first creations at once; it has no worker yet.
                 await pool.__aexit__(None, None, None)
-        return MontySandbox(f"monty-{next(self._ids)}", await self._session())
+        limit = self._times.time_limit
+        return MontySandbox(f"monty-{next(self._ids)}", await self._session(limit), limit)
 
     async def execute(self, sandbox: MontySandbox, code: str) -> ExecutionResult:
         """Run code in a sandbox, in a new session where an earlier execution has cost it the one that it had."""
@@ -139,11 +137,17 @@ class MontyBackend:
         if pool is not None:
             await pool.__aexit__(None, None, None)
 
-    async def _session(self) -> Any:
+    async def _session(self, time_limit: float) -> Any:
         pool = self._pool
         if pool is None:
             raise UnknownSandboxError("the service was closed")
-        session = pool.checkout(limits=self._limits, os_policy={"sleep_system_max": float("inf")})
+        limits = {
+            "max_feed_duration_secs": time_limit,
+            "max_memory": self._memory_limit,
+            # Every denied open() is a suspension, and the number is never reset: the wall clock bounds them.
+            "max_suspensions": 2**31 - 1,
+        }
+        session = pool.checkout(limits=limits, os_policy={"sleep_system_max": float("inf")})
         try:
             await session.__aenter__()
         except BaseException:
@@ -156,9 +160,11 @@ class MontyBackend:
         session, sandbox.session = sandbox.session, None
         restarted = session is None
         if restarted:
-            session = await self._session()
+            sandbox.time_limit = self._times.time_limit
+            session = await self._session(sandbox.time_limit)
+        limit = min(sandbox.time_limit, self._times.time_limit)
         try:
-            result, sound = await self._feed(session, code, restarted=restarted)
+            result, sound = await self._feed(session, code, limit, restarted=restarted)
         except BaseException:
             self._discard(session)
             raise
@@ -168,14 +174,14 @@ class MontyBackend:
             self._discard(session)
         return result
 
-    async def _feed(self, session: Any, code: str, *, restarted: bool) -> tuple[ExecutionResult, bool]:
+    async def _feed(self, session: Any, code: str, limit: float, *, restarted: bool) -> tuple[ExecutionResult, bool]:
         """Return the result, and whether the session may be used again."""
         out = Output(self._max_output)
         value: object = None
         error: ExecutionError | None = None
         overrun = full = False
         try:
-            async with asyncio.timeout(_WALL * self._time_limit):
+            async with asyncio.timeout(_WALL * limit):
                 value = await session.feed_run(code, print_callback=out.write)
         except TimeoutError:
             overrun = True
@@ -190,7 +196,7 @@ class MontyBackend:
             overrun = error.name == "TimeoutError" and error.value.startswith("feed time limit exceeded")
             full = error.name == "MemoryError"
         if overrun:
-            error = ExecutionError("TimeoutError", f"the time limit of {self._time_limit:g} s is over", "")
+            error = ExecutionError("TimeoutError", f"the time limit of {limit:g} s is over", "")
         sound = not overrun and session.worker_pid is not None and not (full and await self._is_full(session))
         text = None if value is None else await _shown(value, self._max_output)
         return out.result(text, error, restarted=restarted), sound

@@ -1,7 +1,6 @@
 """The checks of what a sandbox service is made with."""
 
 import importlib.util
-import math
 import os
 from collections.abc import Mapping
 from typing import Any, Final
@@ -19,7 +18,6 @@ _E2B_OPTIONS: Final = (
     "network",
 )
 _LONGEST_CODE: Final = 1_000_000
-_TIME_LIMIT_WITHOUT_DEADLINE: Final = 30.0
 
 
 def count(field: str, value: object, least: int, most: int) -> int:
@@ -31,21 +29,6 @@ def count(field: str, value: object, least: int, most: int) -> int:
     if type(value) is int and least <= value <= most:
         return value
     raise ValueError(f"{field} must be an int from {least:,} to {most:,}, not {value!r}")
-
-
-def seconds(field: str, value: object, deadline: float | None) -> float:
-    """Return a time limit that leaves the deadline as much again; half of it where none is given.
-
-    Raises:
-        ValueError: It is no number of seconds, or too many.
-    """
-    most = math.inf if deadline is None else deadline / 2
-    if value is None:
-        return min(most, _TIME_LIMIT_WITHOUT_DEADLINE) if deadline is None else most
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= most and value < math.inf:
-        return float(value)
-    half = "" if deadline is None else f" and at most half of the breaker's timeout of {deadline:g} s"
-    raise ValueError(f"{field} must be None or a number of seconds above 0{half}, not {value!r}")
 
 
 def e2b_arguments(backend: str, api_key: object, options: object) -> Mapping[str, Any] | None:
