@@ -66,6 +66,20 @@ def test_one_family_for_all_transports_of_a_registry(caplog: pytest.LogCaptureFi
     assert 1 == len(caplog.messages)
 
 
+@pytest.mark.parametrize("config", [None, CircuitBreakerConfig(3)])
+def test_a_family_that_no_transport_has_made_is_refused(
+    config: CircuitBreakerConfig | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A transport never runs without its verdict: the error says what to do, and nothing is warned of beside it."""
+    shared = registry()
+    family = shared.family("http", CircuitBreakerConfig(3))
+    inner = httpx2.MockTransport(lambda request: httpx2.Response(200))
+    with pytest.raises(ValueError, match=r"'http' is registered already .* let the transport make it, config= says"):
+        BreakerTransport(inner, shared, config=config)
+    assert {"http": family} == shared.families
+    assert [] == caplog.messages
+
+
 @pytest.mark.parametrize("config", [CircuitBreakerConfig(1), CircuitBreakerConfig(1, classify=lambda error: None)])
 def test_the_verdict_outlives_a_hosts_configuration(config: CircuitBreakerConfig) -> None:
     """Whoever reconfigures the breaker of a host, the transport's words on exceptions stay behind his own."""

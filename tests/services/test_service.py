@@ -1,6 +1,7 @@
 """What all services have in common."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -124,7 +125,45 @@ def test_a_service_of_the_same_name_shares_the_breaker_and_warns_of_nothing(capl
     first, second = (service(registry=registry, config=config) for _ in range(2))
     assert first.breaker is second.breaker is registry["kind:x"]
     assert first.name == "kind:x"
+    assert service(registry=registry).breaker is first.breaker
     assert not caplog.records
+
+
+def test_another_configuration_is_not_used_and_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    """The breaker keeps what it has, for those who share it already."""
+    registry = CircuitBreakerRegistry()
+    first = service(registry=registry, config=CircuitBreakerConfig(3))
+    assert service(registry=registry, config=CircuitBreakerConfig(4)).breaker is first.breaker
+    assert 3 == first.breaker.config.failure_threshold
+    [message] = caplog.messages
+    assert message.startswith("breaker 'kind:x' keeps its configuration")
+
+
+@pytest.mark.parametrize("config", [None, CircuitBreakerConfig(3)])
+@pytest.mark.parametrize("registered", [CircuitBreakerConfig(3), CircuitBreakerConfig(3, classify=verdict)])
+def test_a_breaker_that_no_service_has_made_is_refused(
+    registered: CircuitBreakerConfig, config: CircuitBreakerConfig | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A service never runs without its verdict: the error says what to do, and nothing has changed."""
+    registry = CircuitBreakerRegistry()
+    breaker = registry.register("kind:x", registered)
+    with pytest.raises(
+        ValueError, match=r"'kind:x' is registered already .* let the service make it, config= says how"
+    ):
+        service(registry=registry, config=config)
+    assert {"kind:x": breaker} == dict(registry)
+    assert registered == breaker.config
+    assert not caplog.records
+
+
+def test_threads_that_make_a_service_share_its_breaker() -> None:
+    """However many come at once, with a configuration and without, there is one breaker, with the verdict."""
+    registry = CircuitBreakerRegistry()
+    with ThreadPoolExecutor(8) as pool:
+        configs = [None, DEFAULTS] * 20
+        made = list(pool.map(lambda config: service(registry=registry, config=config), configs))
+    assert {registry["kind:x"]} == {each.breaker for each in made}
+    assert "successful_calls" == outcome(made[0], LookupError())
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from helpers import run
 from services.api_server import ApiServer
 from switchgear import CircuitBreakerConfig, CircuitBreakerRegistry, State, default_registry
-from switchgear.services import TradingSystemCircuitBreakers
+from switchgear.services import ApiCircuitBreaker, TradingSystemCircuitBreakers
 from switchgear.services.trading import SERVICES
 
 QUICK = CircuitBreakerConfig(failure_threshold=2, success_threshold=1, timeout=0.3, reset_timeout=60.0)
@@ -214,7 +214,7 @@ def test_a_cancellation_closes_the_others_and_stays_a_cancellation(monkeypatch: 
 def test_a_refused_system_leaves_no_breakers(arguments: dict[str, Any], error: type[Exception]) -> None:
     """What was made before the argument that is wrong is gone from the registry; what was there before is not."""
     registry = CircuitBreakerRegistry()
-    kept = registry.register("api:market_data", CircuitBreakerConfig())
+    kept = ApiCircuitBreaker("market_data", registry=registry).breaker
     with pytest.raises(error):
         TradingSystemCircuitBreakers(
             "http://a.test", "http://b.test", **{"sandbox_backend": "monty", **arguments}, registry=registry

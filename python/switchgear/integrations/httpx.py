@@ -9,7 +9,7 @@ from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from switchgear._http import is_failure_status, retry_after, says_when
-from switchgear._verdict import with_verdict
+from switchgear._verdict import has_verdict, with_verdict
 from switchgear.config import CircuitBreakerConfig
 from switchgear.integrations._httpx.bodies import ASYNC_KINDS, SYNC_KINDS, AsyncBody, SyncBody
 from switchgear.integrations._httpx.deadline import Pace
@@ -68,7 +68,8 @@ class BreakerTransport(_Transport):  # type: ignore[misc]
 
     Raises:
         TypeError: ``next`` is no transport, ``key`` not callable, the registry no registry, the config no config.
-        ValueError: ``on_open`` is something else, the name empty, ``max_hosts`` out of range.
+        ValueError: ``on_open`` is something else, the name empty, ``max_hosts`` out of range; or a family of this name
+            is registered that no transport has made.
     """
 
     def __init__(
@@ -248,13 +249,19 @@ def _family(
         registry = default_registry()
     elif not isinstance(registry, CircuitBreakerRegistry):
         raise TypeError(f"registry must be a CircuitBreakerRegistry or None, not {type(registry).__name__}")
-    if config is None:
-        if name in registry.families:
-            return registry.family(name, max_keys=max_hosts)
-        config = CircuitBreakerConfig()
-    elif not isinstance(config, CircuitBreakerConfig):
+    if config is not None and not isinstance(config, CircuitBreakerConfig):
         raise TypeError(f"config must be a CircuitBreakerConfig or None, not {type(config).__name__}")
-    return registry.family(name, with_verdict(config, classify), max_hosts)
+    family = registry.families.get(name)
+    if family is None:
+        family = registry.family(name, with_verdict(config or CircuitBreakerConfig(), classify), max_hosts)
+    elif has_verdict(family.config, classify):
+        family = registry.family(name, None if config is None else with_verdict(config, classify), max_hosts)
+    if not has_verdict(family.config, classify):
+        raise ValueError(
+            f"a family named {name!r} is registered already that was made without a transport and knows nothing of the"
+            " exceptions of httpx: let the transport make it, config= says how it behaves; or give another name="
+        )
+    return family
 
 
 @lru_cache(maxsize=64)

@@ -3,7 +3,7 @@
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
-from switchgear._verdict import Classify, with_verdict
+from switchgear._verdict import Classify, has_verdict, with_verdict
 from switchgear.config import CircuitBreakerConfig
 from switchgear.registry import CircuitBreakerRegistry, default_registry
 
@@ -21,12 +21,14 @@ class Service:
         defaults: The configuration where none is given.
         classify: The service's verdict on an exception.
         config: The user's configuration; its ``classify`` and ``ignore`` are asked before the service's verdict, and
-            ``record_only`` narrows what the service takes for a failure.
+            ``record_only`` narrows what the service takes for a failure. Where a service of this name is there already,
+            its breaker is shared and keeps its configuration; a warning is logged where this one differs.
         registry: Where the breaker is registered; default the process's registry.
 
     Raises:
         TypeError: The name is no str, the config no ``CircuitBreakerConfig``, the registry no registry.
-        ValueError: The name is empty.
+        ValueError: The name is empty, or a breaker of this name is registered that was made without the service and
+            so knows nothing of its exceptions.
     """
 
     breaker: "Final[CircuitBreaker]"
@@ -46,15 +48,13 @@ class Service:
             raise TypeError(f"the name of the {kind} service must be a str, not {type(name).__name__}")
         if not name:
             raise ValueError(f"the name of the {kind} service must not be empty")
-        if config is None:
-            config = defaults
-        elif not isinstance(config, CircuitBreakerConfig):
+        if config is not None and not isinstance(config, CircuitBreakerConfig):
             raise TypeError(f"config must be a CircuitBreakerConfig or None, not {type(config).__name__}")
         if registry is None:
             registry = default_registry()
         elif not isinstance(registry, CircuitBreakerRegistry):
             raise TypeError(f"registry must be a CircuitBreakerRegistry or None, not {type(registry).__name__}")
-        self.breaker = registry.get_or_create(f"{kind}:{name}", with_verdict(config, classify))
+        self.breaker = _shared(registry, f"{kind}:{name}", config, defaults=defaults, classify=classify)
 
     @property
     def name(self) -> str:
@@ -96,3 +96,23 @@ class Service:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r} {self.get_state()}>"
+
+
+def _shared(
+    registry: CircuitBreakerRegistry,
+    name: str,
+    config: CircuitBreakerConfig | None,
+    *,
+    defaults: CircuitBreakerConfig,
+    classify: Classify,
+) -> "CircuitBreaker":
+    breaker = registry.get(name)
+    # Whoever says nothing takes what is there, and is warned of nothing.
+    if breaker is None or (config is not None and has_verdict(breaker.config, classify)):
+        breaker = registry.get_or_create(name, with_verdict(config or defaults, classify))
+    if not has_verdict(breaker.config, classify):
+        raise ValueError(
+            f"a breaker named {name!r} is registered already that was made without the service and knows nothing of its"
+            " exceptions: let the service make it, config= says how it behaves; or give the service another name"
+        )
+    return breaker

@@ -60,7 +60,8 @@ class ApiCircuitBreaker(Verbs, Service):
 
     Raises:
         TypeError: Something is of the wrong type.
-        ValueError: A name that is empty, a ``base_url`` that is none, or beside a client; ``max_body`` out of range.
+        ValueError: A name that is empty, or that of a breaker which no service has made; a ``base_url`` that is none,
+            or beside a client; ``max_body`` out of range.
         ImportError: A library is missing; the text says what to install.
     """
 

@@ -65,7 +65,8 @@ class DatabaseCircuitBreaker(Service):
 
     Raises:
         TypeError: An argument has the wrong type.
-        ValueError: The name is empty, the URL unusable, or a number out of range. The text never holds the URL.
+        ValueError: The name is empty, or that of a breaker which no service has made; the URL is unusable, or a number
+            out of range. The text never holds the URL.
         ImportError: PostgreSQL's libraries are not installed; the text says what to install.
     """
 

@@ -82,8 +82,8 @@ class NeuralCircuitBreaker(Service):
 
     Raises:
         TypeError: An argument has the wrong type, or the model is a coroutine function.
-        ValueError: The name is empty, ``max_concurrent`` or ``features`` out of range, the file no ONNX model, or the
-            model one that does not take a vector.
+        ValueError: The name is empty, or that of a breaker which no service has made; ``max_concurrent`` or
+            ``features`` is out of range, the file no ONNX model, or the model one that does not take a vector.
         OSError: The file cannot be read.
         ImportError: The model's library is not installed; the text says what to install.
     """

@@ -98,7 +98,8 @@ class E2BSandboxCircuitBreaker(Service):
 
     Raises:
         ImportError: The backend is not installed, or none is; the text says what to install.
-        ValueError: A value is out of range, or there is no API key for E2B.
+        ValueError: A value is out of range, there is no API key for E2B, or the name is empty, or that of a breaker
+            which no service has made.
         TypeError: A value has the wrong type.
     """
 

@@ -50,7 +50,8 @@ class TradingSystemCircuitBreakers:
 
     Raises:
         TypeError: Something is of the wrong type.
-        ValueError: A URL is none, or ``configs`` names something that is no service.
+        ValueError: A URL is none, ``configs`` names something that is no service, or the registry has a breaker of the
+            name of one of the five which no service has made.
         ImportError: A library is missing; the text says what to install.
 
         Where it raises, it leaves no breaker in the registry that was not there before.
