@@ -3,6 +3,8 @@
 import asyncio
 import copy
 import logging
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -51,6 +53,56 @@ def test_the_default_model_learns() -> None:
             assert {"total_calls": 151, "successful_calls": 151} == counted(neural.breaker)
 
     run(main())
+
+
+FRESH = """
+import asyncio, sys, threading
+from switchgear.services.neural import NeuralCircuitBreaker, NotTrainedError
+
+importers = []
+
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        if name == "sklearn":
+            importers.append(threading.current_thread().name)
+
+async def main():
+    neural = NeuralCircuitBreaker("m")
+    try:
+        await neural.predict([0.0])
+    except NotTrainedError:
+        # Installed late: that it is installed is looked up when the service is made.
+        sys.meta_path.insert(0, Watch())
+    assert "sklearn" not in sys.modules
+    await neural.train([[0.0], [1.0]], [0.0, 1.0])
+    assert importers == ["neural:m 1"], importers
+    assert type(neural.model).__name__ == "MLPRegressor"
+    assert len(await neural.predict([0.0])) == 1
+
+asyncio.run(main())
+"""
+
+
+def test_scikit_learn_is_loaded_by_the_first_training_in_its_thread() -> None:
+    """Making the service, or predicting too early, holds up no event loop with an import of seconds."""
+    done = subprocess.run([sys.executable, "-c", FRESH], capture_output=True, text=True, timeout=120, check=False)
+    assert (0, "") == (done.returncode, done.stderr)
+
+
+def test_who_has_no_scikit_learn_hears_of_it_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not only with the first training."""
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    with pytest.raises(ImportError, match=r"without a model needs 'sklearn'.*pip install 'switchgear\[sklearn\]'"):
+        service()
+
+
+def test_the_default_model_can_be_looked_at_before_it_is_trained() -> None:
+    """It is made for whoever looks, once, and then trained like any other."""
+    neural = service()
+    model = neural.model
+    assert model is neural.model
+    run(neural.train(DATA, LABELS))
+    assert (False, True) == (hasattr(model, "coefs_"), hasattr(neural.model, "coefs_"))
 
 
 def test_a_model_that_was_not_trained_says_so() -> None:

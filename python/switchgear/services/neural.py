@@ -73,7 +73,8 @@ class NeuralCircuitBreaker(Service):
         model: The path of an ONNX file or an ``onnxruntime.InferenceSession`` (extra ``onnx``; predicts only), an
             estimator with ``predict`` and, to be trained, ``partial_fit`` (extra ``sklearn``), or a callable that takes
             a list of floats (an array where ``predict`` was given one) and returns numbers. Default ``None``:
-            scikit-learn's ``MLPRegressor``, which has to be trained first. Files are read here, at once.
+            scikit-learn's ``MLPRegressor``, which has to be trained first; scikit-learn, a second or two of importing,
+            is loaded by the first training, in its thread and within its deadline. Files are read here, at once.
         config: The breaker's configuration; default 3 failures, 2 successes, 30 s a call, 60 s OPEN.
         registry: Where the breaker is registered; default the process's registry.
         features: How many numbers a vector has to have, for a model that does not say so itself: a callable; default
@@ -110,7 +111,10 @@ class NeuralCircuitBreaker(Service):
 
     @property
     def model(self) -> Any:
-        """The model as it is now: a training puts a trained copy in the place of the one before."""
+        """The model as it is now: a training puts a trained copy in the place of the one before.
+
+        The default model, before its first training, is made by whoever looks at it, and scikit-learn loaded with it.
+        """
         return self._model.given
 
     @property

@@ -73,9 +73,9 @@ def model_of(model: Any) -> Model:
 
         return OnnxModel(model)
     if model is None or callable(getattr(model, "predict", None)):
-        from switchgear.services._neural.sklearn import EstimatorModel, default_estimator
+        from switchgear.services._neural.sklearn import EstimatorModel
 
-        return EstimatorModel(default_estimator() if model is None else model)
+        return EstimatorModel(model)
     if not callable(model):
         raise TypeError(
             "the model must be the path of an ONNX file, an InferenceSession, an estimator with predict,"

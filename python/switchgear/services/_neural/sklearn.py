@@ -1,16 +1,19 @@
 """Estimators in the manner of scikit-learn: the one file that knows it."""
 
 import copy
+import importlib.util
 import inspect
 import threading
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from switchgear._extras import need
 from switchgear.services._neural.arrays import Arrays
 from switchgear.services._neural.errors import ModelError, NotTrainableError, NotTrainedError, VectorError
 from switchgear.services._neural.models import Work
 from switchgear.services._neural.numbers import answer, check_length
+
+_DEFAULT: Final = "NeuralCircuitBreaker without a model"
 
 
 def default_estimator() -> Any:
@@ -19,9 +22,7 @@ def default_estimator() -> Any:
     Raises:
         ImportError: scikit-learn is not installed.
     """
-    return need("sklearn.neural_network", "sklearn", "NeuralCircuitBreaker without a model").MLPRegressor(
-        random_state=0
-    )
+    return need("sklearn.neural_network", "sklearn", _DEFAULT).MLPRegressor(random_state=0)
 
 
 class EstimatorModel:
@@ -31,18 +32,46 @@ class EstimatorModel:
     see a model that is half trained, and a training that failed, or whose caller has left, changes nothing.
 
     Args:
-        estimator: What has ``predict``; it can be trained if it has ``partial_fit``. It is never changed itself.
+        estimator: What has ``predict``; it can be trained if it has ``partial_fit``. It is never changed itself. None:
+            the default, which is made when somebody trains or looks at it: importing scikit-learn takes a second or
+            two, in which an event loop that makes the service would stand still.
+
+    Raises:
+        ImportError: numpy or scikit-learn is not installed.
     """
 
-    def __init__(self, estimator: Any) -> None:
+    def __init__(self, estimator: Any | None) -> None:
+        if estimator is None and importlib.util.find_spec("sklearn") is None:
+            need("sklearn", "sklearn", _DEFAULT)  # which says so, and at once
         self._arrays: Final = Arrays("NeuralCircuitBreaker with an estimator")
-        self.given: Any = estimator
+        self._estimator = estimator
         self.turn: Final = threading.Condition()
         self.learner: Training | None = None
 
+    @property
+    def given(self) -> Any:
+        """The model as it is now."""
+        if self._estimator is None:
+            made = default_estimator()
+            with self.turn:
+                if self._estimator is None:
+                    self._estimator = made
+        return self._estimator
+
+    def learning(self) -> Any:
+        """Return what a training may change."""
+        estimator = self._estimator
+        return default_estimator() if estimator is None else copy.deepcopy(estimator)
+
+    def replace(self, estimator: Any) -> None:
+        """Put what has learned in the model's place."""
+        self._estimator = estimator
+
     def predicting(self, vector: Any) -> Work:
         """Return a prediction by the model as it is now."""
-        estimator = self.given
+        estimator = self._estimator
+        if estimator is None:
+            return _untrained, None
         check_length(len(vector), getattr(estimator, "n_features_in_", None))
         return partial(
             _predict, estimator, self._arrays.cast(vector, self._arrays.numpy.dtype("float64"))[None, :]
@@ -50,8 +79,9 @@ class EstimatorModel:
 
     def training(self, data: Any, labels: Any) -> Work:
         """Return one ``partial_fit``, which ends without effect where its caller leaves."""
-        if not callable(getattr(self.given, "partial_fit", None)):
-            raise NotTrainableError(f"{type(self.given).__name__} cannot be trained in steps: it has no partial_fit")
+        estimator = self._estimator
+        if estimator is not None and not callable(getattr(estimator, "partial_fit", None)):
+            raise NotTrainableError(f"{type(estimator).__name__} cannot be trained in steps: it has no partial_fit")
         rows, targets = self._arrays.table(data, "data"), self._arrays.table(labels, "labels")
         if rows.ndim != 2:
             raise VectorError(f"data must be rows of numbers, not the shape {rows.shape}")
@@ -59,9 +89,13 @@ class EstimatorModel:
             raise VectorError(f"there are {len(rows)} rows of data and {len(targets)} labels")
         if targets.ndim == 2 and targets.shape[1] == 1:
             targets = targets[:, 0]
-        _check_fit(self.given, rows, targets)
+        _check_fit(estimator, rows, targets)
         training = Training(self, rows, targets)
         return training, training.abandon
+
+
+def _untrained() -> NoReturn:
+    raise NotTrainedError("MLPRegressor was not trained yet: call train() first")
 
 
 def _predict(estimator: Any, row: Any) -> list[float]:
@@ -95,11 +129,11 @@ class Training:
                 return 0.0
             model.learner = self
         try:
-            learned = copy.deepcopy(model.given)
+            learned = model.learning()
             loss = _learn(learned, self._rows, self._targets)
             with model.turn:
                 if not self._abandoned:
-                    model.given = learned
+                    model.replace(learned)
         finally:
             self._give_way()
         return loss
