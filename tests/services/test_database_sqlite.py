@@ -17,7 +17,7 @@ import pytest
 
 from helpers import counted, run
 from switchgear import CallTimeoutError, CircuitBreakerConfig, CircuitBreakerRegistry, CircuitOpenError, State
-from switchgear.services._database import sqlite_thread as _sqlite_thread
+from switchgear.services._database import sqlite_connection as _sqlite_connection
 from switchgear.services.database import DatabaseCircuitBreaker
 
 ENDLESS = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT count(*) FROM c"
@@ -170,7 +170,7 @@ def test_an_interrupt_hits_nobody_else(url: str | None) -> None:
 def test_an_interrupt_that_comes_too_early_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     """A statement given up after it was taken up and before its first step still ends."""
     taken, go = threading.Event(), threading.Event()
-    execute = _sqlite_thread.run
+    execute = _sqlite_connection.run
 
     def late(connection: sqlite3.Connection, job: Any) -> Any:
         if job.sql == ENDLESS:
@@ -179,7 +179,7 @@ def test_an_interrupt_that_comes_too_early_is_not_lost(monkeypatch: pytest.Monke
             assert go.wait(SOON)
         return execute(connection, job)
 
-    monkeypatch.setattr(_sqlite_thread, "run", late)
+    monkeypatch.setattr(_sqlite_connection, "run", late)
 
     async def main() -> None:
         async with database(timeout=None) as db:
@@ -529,7 +529,6 @@ def test_a_forgotten_service_leaves_no_thread(url: str | None) -> None:
 EXIT = """
 import asyncio, sys
 from switchgear import CircuitBreakerConfig
-from switchgear.services._database import sqlite_thread as _sqlite_thread
 from switchgear.services.database import DatabaseCircuitBreaker
 db = DatabaseCircuitBreaker("x", sys.argv[1], config=CircuitBreakerConfig(timeout=None))
 async def main():

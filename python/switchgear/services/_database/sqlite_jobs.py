@@ -51,15 +51,13 @@ def _resolve(future: "asyncio.Future[Any]", result: Any, error: BaseException | 
 class Lane:
     """The inbox of one transaction."""
 
-    __slots__ = ("broken", "inbox", "over", "task", "timeout")
+    __slots__ = ("inbox", "over", "task", "timeout")
 
     def __init__(self, timeout: float | None) -> None:
         self.inbox: SimpleQueue[Any] = SimpleQueue()
         self.timeout = timeout
         self.task: weakref.ref[asyncio.Task[Any]] | None = None
         """Who is in the transaction. Weak: a task that its loop has left behind is to become garbage, and end this."""
-        self.broken = False
-        """SQLite has rolled it back on its own."""
         self.over = False
         """The thread reads the inbox no more."""
 

@@ -6,9 +6,8 @@ the thread reads that one alone.
 
 Interrupting has two races. *Hitting the next statement*: ``interrupt()`` is called only under the lock and only while
 the job is the current one; SQLite forgets an interrupt that met no running statement when the next one starts. *Losing
-the interrupt*: a job that was given up between becoming current and its first step runs on; a progress handler, called
-after each million steps of SQLite's machine (some 10 ms), sees the mark that was left on the job. A smaller number
-would cost queries a turn at the interpreter lock for each.
+the interrupt*: a job that was given up between becoming current and its first step runs on, until the connection sees
+the mark that was left on the job.
 
 The thread is a daemon, stopped and joined at the interpreter's exit, and holds nothing of the service: a service that
 is forgotten takes its thread and connection along.
@@ -20,17 +19,14 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from itertools import count
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
 from switchgear.services._database.errors import ended
-from switchgear.services._database.rows import Answer
+from switchgear.services._database.sqlite_connection import OneConnection
 from switchgear.services._database.sqlite_jobs import END, Begin, Commit, Job, Lane, refuse_all
-from switchgear.services._database.sqlite_statements import is_busy, pause, prepare, run
 from switchgear.services._database.times import Times
 
-PROGRESS_STEPS: Final = 1_000_000
 JOIN_SECONDS: Final = 5.0
 LANE_GRACE: Final = 1.0
 """Seconds past its deadline after which a transaction that nobody ends any more is rolled back by the thread itself."""
@@ -40,16 +36,15 @@ class Worker:
     """The thread's side: holds the connection, the inboxes and who is being served."""
 
     def __init__(self, path: str, name: str, times: Times) -> None:
-        self.path, self.name, self.times = path, name, times
+        self.name = name
         self.lane: Lane | None = None
         self.stopping = False
         self._finished = False
         self._inbox: SimpleQueue[Any] = SimpleQueue()
         # Reentrant: what is collected inside a block that holds it may be a caller's coroutine, which gives up its job.
         self._lock = threading.RLock()
-        self._changed = threading.Condition(self._lock)
         self._current: Job | None = None
-        self._connection: sqlite3.Connection | None = None
+        self._connection = OneConnection(path, times, self._lock, self._given_up)
         self._stopped: list[Job] = []
         self.thread: threading.Thread | None = None
 
@@ -82,7 +77,8 @@ class Worker:
         """Let a job never start, or interrupt it if it has."""
         with self._lock:
             job.cancelled = True
-            self._interrupt_if(self._current is job)
+            if self._current is job:
+                self._connection.interrupt()
 
     def stop(self, job: Job | None = None) -> None:
         """Interrupt what runs, refuse what waits, close the connection and end the thread; ``job`` hears of the end."""
@@ -93,7 +89,8 @@ class Worker:
             if running:
                 if job is not None:
                     self._stopped.append(job)
-                self._interrupt_if(self._current is not None)
+                if self._current is not None:
+                    self._connection.interrupt()
                 self._inbox.put(END)
                 if self.lane is not None:
                     self.lane.inbox.put(END)
@@ -114,11 +111,6 @@ class Worker:
     def closed(self) -> RuntimeError:
         """Return what a call on a closed service raises."""
         return RuntimeError(f"{self.name!r} is closed")
-
-    def _interrupt_if(self, runs: bool) -> None:
-        if runs and self._connection is not None:
-            self._connection.interrupt()
-        self._changed.notify_all()
 
     def _start(self) -> None:
         with self._lock:
@@ -153,7 +145,7 @@ class Worker:
         with self._lock:
             self.lane = lane
         try:
-            if not self._perform(begin, self._execute):
+            if not self._perform(begin, self._connection.execute):
                 return
             until = None if lane.timeout is None else time.monotonic() + lane.timeout + LANE_GRACE
             while True:
@@ -163,7 +155,7 @@ class Worker:
                     return
                 if job is END:
                     return
-                self._perform(job, self._commit if isinstance(job, Commit) else self._inside)
+                self._perform(job, self._inside)
                 if isinstance(job, Commit):
                     return
                 del job
@@ -171,8 +163,8 @@ class Worker:
             self._end_lane(lane)
 
     def _end_lane(self, lane: Lane) -> None:
-        if self._in_transaction():
-            self._roll_back()
+        if self._connection.in_transaction:
+            self._connection.roll_back()
         with self._lock:
             lane.over, self.lane, lane.task = True, None, None
         refuse_all(lane.inbox, self.closed if self.stopping else ended)
@@ -198,107 +190,34 @@ class Worker:
         if error is not None and self.stopping and isinstance(error, sqlite3.OperationalError):
             error = self.closed()
         if error is not None:
-            self._after(error)
+            self._connection.look_at(error)
         try:
             return job.answer(result, error) and error is None and not job.cancelled
         finally:
             del error  # its traceback holds this frame
 
     def _autocommitted(self, job: Job) -> Any:
-        result = self._execute(job)
-        if self._connection is not None and self._connection.in_transaction:
-            self._roll_back()
+        result = self._connection.execute(job)
+        if self._connection.in_transaction:
+            self._connection.roll_back()
             raise ValueError("the statement has opened a transaction, which is rolled back: use transaction()")
         return result
 
     def _inside(self, job: Job) -> Any:
-        lane = self.lane
-        assert lane is not None
-        if lane.broken:
+        if not self._connection.in_transaction:
+            # SQLite has rolled it back on its own, or the file has failed.
             raise ended()
-        try:
-            return self._execute(job)
-        finally:
-            lane.broken = not self._in_transaction()
-
-    def _commit(self, job: Job) -> Any:
-        if self.lane is not None and self.lane.broken:
-            raise ended()
-        return self._execute(job)
-
-    def _execute(self, job: Job) -> Any:
-        """Execute a statement, trying again for a while where another process holds the lock."""
-        try:
-            answer = run(self._connection or self._open(), job)
-        except sqlite3.OperationalError as error:
-            if not is_busy(error):
-                raise
-            answer = self._execute_when_free(job)
-        return job.shape(answer)
-
-    def _execute_when_free(self, job: Job) -> Answer:
-        # sqlite3's own timeout= waits inside SQLite, where no interrupt reaches it.
-        until = time.monotonic() + self.times.max_wait
-        for attempt in count():
-            with self._changed:
-                if not (job.cancelled or self.stopping):
-                    self._changed.wait(pause(attempt))
-                given_up = job.cancelled or self.stopping
-            try:
-                return run(self._connection or self._open(), job)
-            except sqlite3.OperationalError as error:
-                if given_up or not is_busy(error) or time.monotonic() > until:
-                    raise
-        raise AssertionError("count() has no end")
-
-    def _open(self) -> sqlite3.Connection:
-        connection = self._connection
-        if connection is None:
-            connection = sqlite3.connect(self.path, timeout=0.0, isolation_level=None, check_same_thread=False)
-            try:
-                prepare(connection)
-                connection.set_progress_handler(self._given_up, PROGRESS_STEPS)
-            except BaseException:
-                connection.close()
-                raise
-            with self._lock:
-                self._connection = connection
-        return connection
-
-    def _in_transaction(self) -> bool:
-        return self._connection is not None and self._connection.in_transaction
+        return self._connection.execute(job)
 
     def _given_up(self) -> bool:
         job = self._current
         return self.stopping or (job is not None and job.cancelled)
 
-    def _after(self, error: BaseException) -> None:
-        """Let go of a file that has failed: what mends it may put another in its place."""
-        name = getattr(error, "sqlite_errorname", "")
-        if self.path != ":memory:" and name.startswith(("SQLITE_IOERR", "SQLITE_CORRUPT", "SQLITE_NOTADB")):
-            self._close()
-
-    def _roll_back(self) -> None:
-        try:
-            self._open().execute("ROLLBACK")
-        except sqlite3.Error:
-            if self._in_transaction():
-                self._close()  # which rolls back, too
-
-    def _close(self) -> None:
-        with self._lock:
-            connection, self._connection = self._connection, None
-            if self.lane is not None:
-                self.lane.broken = True
-        if connection is not None:
-            connection.set_progress_handler(None, 0)
-            connection.close()
-
     def _finish(self) -> None:
         with self._lock:
             self.stopping = True
         try:
-            self._close()
+            self._connection.close()
         finally:
             self._finished = True
             refuse_all(self._inbox, self.closed)
