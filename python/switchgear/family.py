@@ -1,6 +1,5 @@
 """A breaker for each key of a family, made on demand and bounded in number."""
 
-import os
 from collections.abc import Iterator
 from operator import itemgetter
 from threading import RLock
@@ -19,11 +18,8 @@ DEFAULT_KEYS: Final = 1_000
 KEYS_LIMIT: Final = 1_000_000
 
 # For keys that are made or forgotten, never for a hit. Reentrant, because a finaliser may run inside and look up a key;
-# one for all families, so that fork() can take it and no child inherits it from a thread that it does not have.
-_LOCK: Final = RLock()
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_LOCK.release)
+# one for all families, so that fork() can take it (`_forks`) and no child inherits it from a thread that it has not.
+LOCK: Final = RLock()
 
 
 class _Entry:
@@ -112,7 +108,7 @@ class Family:
 
     def remove(self, key: str) -> CircuitBreaker | None:
         """Forget a breaker, whatever its state, and return it; None if there is none of this key."""
-        with _LOCK:
+        with LOCK:
             entry = self._entries.pop(key, None)
         if entry is None:
             return None
@@ -147,7 +143,7 @@ class Family:
             raise TypeError(f"a key of a family must be a str, not {type(key).__name__}")
         if not key:
             raise ValueError("a key of a family must not be empty")
-        with _LOCK:
+        with LOCK:
             while key not in self._entries and len(self._entries) >= self._max_keys and self._forget_one():
                 pass
             breaker = CircuitBreaker(f"{self._name}:{key}", self._config, clock=self._clock)

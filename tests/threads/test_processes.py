@@ -307,6 +307,12 @@ def test_fork(while_: str) -> None:
     run(FORK + textwrap.dedent(FORKS[while_]))
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="SKIPPED: this system has no fork()")
+def test_a_fork_before_anything_was_used() -> None:
+    """What is imported for the fork's sake has no part in its end that it had not in its beginning."""
+    run("import os, switchgear\nif child := os.fork():\n    assert os.waitpid(child, 0)[1] == 0\n")
+
+
 @pytest.mark.parametrize("pending", SHUTDOWNS)
 def test_interpreter_shutdown(pending: str) -> None:
     """An interpreter that ends with calls pending ends quietly and with success."""
