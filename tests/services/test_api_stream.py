@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from services.api_server import ApiServer
 from services.api_sides import GIVEN, ONCE, SIDES, api_of, client_of, library
 from switchgear import CallTimeoutError, CircuitBreakerRegistry, CircuitOpenError, State
 from switchgear.services.api import ApiCircuitBreaker, ApiStatusError
+from switchgear.state import Outcome
 
 GOOD = {"total_calls": 1, "successful_calls": 1}
 BAD = {"total_calls": 1, "failed_calls": 1, "times_opened": 1}
@@ -152,6 +154,25 @@ def test_an_exception_of_the_blocks_own(server: ApiServer, side: str, error: Exc
                 async with api.stream("GET", "/stuck"):
                     raise error
             assert caught.value is error
+            assert NEITHER == counted(api.breaker)
+
+    run(main())
+
+
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("swallowed", [False, True])
+@pytest.mark.parametrize("config", [{"classify": lambda error: Outcome.IGNORED}, {"ignore": Exception}])
+def test_the_users_word_on_a_body_that_breaks_off(
+    server: ApiServer, side: str, swallowed: bool, config: dict[str, Any]
+) -> None:
+    """It comes before the service's in a stream, too."""
+
+    async def main() -> None:
+        async with api_of(server, side, ONCE.replace(**config)) as api:
+            with nullcontext() if swallowed else pytest.raises(library(side).RemoteProtocolError):
+                async with api.stream("GET", "/truncated") as response:
+                    with pytest.raises(library(side).RemoteProtocolError) if swallowed else nullcontext():
+                        await response.aread()
             assert NEITHER == counted(api.breaker)
 
     run(main())

@@ -5,8 +5,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from switchgear.services._api.quiet import OURS
-from switchgear.services._api.verdict import verdict
-from switchgear.state import Outcome
 
 if TYPE_CHECKING:
     from switchgear._compat import Permit
@@ -52,8 +50,9 @@ def _watched(base: Any) -> Any:
                 while (part := await _quietly(parts)) is not None:
                     yield part
             except Exception as error:
-                if not permit.settled and not self._closed() and verdict(error) is Outcome.FAILURE:
-                    permit.failure(error)
+                # By the breaker's configuration, in which the user's word comes before ours.
+                if not permit.settled and not self._closed():
+                    permit._settle_exception(error)
                 raise
             if not permit.settled:
                 permit.success()
