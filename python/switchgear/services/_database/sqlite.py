@@ -2,6 +2,7 @@
 
 import asyncio
 import weakref
+from contextlib import suppress
 from typing import Any
 
 from switchgear.services._database.rows import Shape
@@ -38,16 +39,9 @@ class SqliteEngine:
         if lane is not None and lane.task is not None and lane.task() is asyncio.current_task():
             raise RuntimeError("this task has a transaction open, which the call would wait for: use the transaction's")
 
-    async def run(self, sql: str, params: Any, shape: Shape) -> Any:
+    def run(self, sql: str, params: Any, shape: Shape) -> Job:
         """Run one statement, committed with its end."""
-        # As _done, flat, because this is what most calls are.
-        job = Job(sql, params, shape)
-        self._worker.submit(job)
-        try:
-            return await job.future
-        except BaseException:
-            _leave(self._worker, job)
-            raise
+        return self._worker.submit(Job(sql, params, shape))
 
     def session(self) -> "SqliteSession":
         """Return a transaction that is yet to begin."""
@@ -58,7 +52,9 @@ class SqliteEngine:
         job = Job("", None, len)
         self._worker.stop(job)
         # The thread may be inside a disk that hangs; it is a daemon, and not worth hanging with.
-        await asyncio.wait([job.future], timeout=JOIN_SECONDS)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(JOIN_SECONDS):
+                await job
 
 
 class SqliteSession:
@@ -73,15 +69,15 @@ class SqliteSession:
         """Wait for the turn, and for the write lock."""
         task = asyncio.current_task()
         self._lane.task = None if task is None else weakref.ref(task)
-        await _done(self._worker, Begin(self._lane), None)
+        await self._worker.submit(Begin(self._lane))
 
     async def run(self, sql: str, params: Any, shape: Shape) -> Any:
         """Run one statement of the transaction."""
-        return await _done(self._worker, Job(sql, params, shape), self._lane)
+        return await self._worker.submit(Job(sql, params, shape), self._lane)
 
     async def commit(self) -> None:
         """Commit, or end with everything undone."""
-        await _done(self._worker, Commit(), self._lane)
+        await self._worker.submit(Commit(), self._lane)
 
     async def rollback(self) -> None:
         """Undo everything: before the next statement of anybody, so that there is nothing to wait for."""
@@ -95,21 +91,3 @@ class SqliteSession:
     def __del__(self) -> None:
         # The body's coroutine was thrown away with its event loop. An END too many is read by nobody.
         self._lane.inbox.put(END)
-
-
-async def _done(worker: Worker, job: Job, lane: Lane | None) -> Any:
-    worker.submit(job, lane)
-    try:
-        return await job.future
-    except BaseException:
-        _leave(worker, job)
-        raise
-
-
-def _leave(worker: Worker, job: Job) -> None:
-    """Give a job up, unless it is over."""
-    future = job.future
-    if future.done() and not future.cancelled():
-        future.exception()  # it came in the moment of a cancellation, and nobody else will ask for it
-    else:
-        worker.give_up(job)

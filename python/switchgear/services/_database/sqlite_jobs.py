@@ -1,51 +1,49 @@
 """What goes between an event loop and SQLite's thread: jobs, and the lanes of transactions."""
 
-import asyncio
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
 from switchgear.services._database.rows import Answer, Shape
+from switchgear.services._reply import Reply
 
 if TYPE_CHECKING:
+    import asyncio
     import weakref
+
+    from switchgear.services._database.sqlite_thread import Worker
+    from switchgear.services._inbox import Inbox
 
 END: Final = object()
 """What ends an inbox: the thread's, or a lane's, whose transaction is then rolled back."""
 
 
-class Job:
+class Job(Reply[Any]):
     """One statement on its way to the thread and back."""
 
-    __slots__ = ("cancelled", "future", "loop", "params", "shape", "sql")
+    __slots__ = ("cancelled", "params", "shape", "sql", "worker")
+
+    worker: "Worker"
+    """Where it was submitted to."""
 
     def __init__(self, sql: str, params: Any, shape: Shape) -> None:
+        super().__init__()
         self.sql = sql
         self.params = params
         self.shape = shape
         self.cancelled = False
-        self.loop = asyncio.get_running_loop()
-        self.future: asyncio.Future[Any] = self.loop.create_future()
 
-    def answer(self, result: Any, error: BaseException | None) -> bool:
+    def left(self) -> None:
+        """Give it up."""
+        self.worker.give_up(self)
+
+    def answer(self, value: Any, error: BaseException | None) -> bool:
         """Bring the end of it to the loop; False where the loop is closed. Called by the thread."""
         if isinstance(error, StopIteration):
-            # An object among the parameters raised it; no future takes it, and its caller would wait for ever.
+            # An object among the parameters raised it, and a coroutine that raises it has returned.
             stopped, error = error, RuntimeError("a parameter raised StopIteration")
             error.__cause__ = stopped
-        try:
-            self.loop.call_soon_threadsafe(_resolve, self.future, result, error)
-        except RuntimeError:
-            return False
-        return True
-
-
-def _resolve(future: "asyncio.Future[Any]", result: Any, error: BaseException | None) -> None:
-    if not future.done():
-        if error is None:
-            future.set_result(result)
-        else:
-            future.set_exception(error)
+        return super().answer(value, error)
 
 
 class Lane:
@@ -86,7 +84,7 @@ def _nothing(answer: Answer) -> None:
     """Shape an answer that nobody reads."""
 
 
-def refuse_all(inbox: "SimpleQueue[Any]", error: Callable[[], BaseException]) -> None:
+def refuse_all(inbox: "Inbox | SimpleQueue[Any]", error: Callable[[], BaseException]) -> None:
     """Answer everything in an inbox that nobody reads any more."""
     while True:
         try:

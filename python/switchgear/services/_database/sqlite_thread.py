@@ -19,13 +19,14 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from queue import Empty, SimpleQueue
+from queue import Empty
 from typing import Any, Final
 
 from switchgear.services._database.errors import ended
 from switchgear.services._database.sqlite_connection import OneConnection
 from switchgear.services._database.sqlite_jobs import END, Begin, Commit, Job, Lane, refuse_all
 from switchgear.services._database.times import Times
+from switchgear.services._inbox import Inbox
 
 JOIN_SECONDS: Final = 5.0
 LANE_GRACE: Final = 1.0
@@ -40,7 +41,7 @@ class Worker:
         self.lane: Lane | None = None
         self.stopping = False
         self._finished = False
-        self._inbox: SimpleQueue[Any] = SimpleQueue()
+        self._inbox = Inbox()
         # Reentrant: what is collected inside a block that holds it may be a caller's coroutine, which gives up its job.
         self._lock = threading.RLock()
         self._current: Job | None = None
@@ -50,8 +51,8 @@ class Worker:
 
     # The loop's side: each of these takes the lock for a moment and waits for nothing else.
 
-    def submit(self, job: Job, lane: Lane | None = None) -> None:
-        """Put a job into an inbox.
+    def submit(self, job: Job, lane: Lane | None = None) -> Job:
+        """Put a job into an inbox, and return it.
 
         Raises:
             RuntimeError: The worker is stopped, or the transaction is over.
@@ -60,6 +61,7 @@ class Worker:
             raise self.closed()
         if lane is not None and lane.over:
             raise ended()
+        job.worker = self
         if self.thread is None:
             self._start()
         # Without the lock: the thread wakes up from this, and would find it taken. Either its last look into the inbox
@@ -72,6 +74,7 @@ class Worker:
             lane.inbox.put(job)
             if lane.over:
                 refuse_all(lane.inbox, self.closed if self.stopping else ended)
+        return job
 
     def give_up(self, job: Job) -> None:
         """Let a job never start, or interrupt it if it has."""
@@ -88,6 +91,7 @@ class Worker:
             self._finished = self._finished or not running
             if running:
                 if job is not None:
+                    job.worker = self
                     self._stopped.append(job)
                 if self._current is not None:
                     self._connection.interrupt()
@@ -120,6 +124,7 @@ class Worker:
     def _start_once(self) -> None:
         # Not through the service: the thread must not keep it alive.
         thread = threading.Thread(target=self._serve, name=f"switchgear {self.name}", daemon=True)
+        self._inbox.open()
         thread.start()
         self.thread = thread
         if not _running:

@@ -1,0 +1,225 @@
+"""Where a thread's answer meets the task that waits for it: each is brought once, to the right task, in its turn."""
+
+import asyncio
+import gc
+import sys
+import threading
+import weakref
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any
+
+import pytest
+
+from helpers import run
+from switchgear.services._inbox import Inbox
+from switchgear.services._mailbox import BellMailbox, LoopMailbox, mailbox
+from switchgear.services._reply import Reply
+
+
+class Blind(asyncio.SelectorEventLoop):
+    """A loop that watches no files for others, such as the usual one of Windows."""
+
+    def add_reader(self, fd: Any, callback: Any, *args: Any) -> None:
+        raise NotImplementedError
+
+
+LOOPS = {"watching": asyncio.new_event_loop, "blind": Blind}
+
+
+@pytest.fixture(params=LOOPS)
+def new_loop(request: pytest.FixtureRequest) -> Callable[[], asyncio.AbstractEventLoop]:
+    return LOOPS[request.param]  # type: ignore[no-any-return]
+
+
+class Echo:
+    """A thread that answers with what it was sent, when it is let."""
+
+    def __init__(self) -> None:
+        self.inbox = Inbox()
+        self.inbox.open()
+        self.let = threading.Event()
+        self.let.set()
+        self.thread = threading.Thread(target=self._serve)
+        self.thread.start()
+
+    def ask(self, value: Any) -> Reply[Any]:
+        reply: Reply[Any] = Reply()
+        self.inbox.put((reply, value))
+        return reply
+
+    def _serve(self) -> None:
+        while (item := self.inbox.get()) is not None:
+            reply, value = item
+            self.let.wait()
+            reply.answer(*((None, value) if isinstance(value, Exception) else (value, None)))
+            del item, reply, value
+
+
+@pytest.fixture
+def echo() -> Any:
+    echo = Echo()
+    yield echo
+    echo.let.set()
+    echo.inbox.put(None)
+    echo.thread.join()
+
+
+def test_every_task_gets_its_own_answer(echo: Echo, new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    """However the answers bunch, none is lost and none is mixed up; errors come as errors."""
+
+    async def ask(number: int) -> None:
+        for each in range(20):
+            assert (number, each) == await echo.ask((number, each))
+        with pytest.raises(ValueError, match=f"^{number}$"):
+            await echo.ask(ValueError(number))
+
+    async def main() -> None:
+        await asyncio.gather(*map(ask, range(200)))
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(main())
+
+
+def test_an_answer_that_is_there_before_anybody_waits(echo: Echo) -> None:
+    """It is given, after a turn of the loop that others have, too."""
+
+    async def main() -> None:
+        turns: list[str] = []
+        asyncio.get_running_loop().call_soon(turns.append, "other")
+        reply = echo.ask(1)
+        while not reply._answered:
+            pass
+        assert 1 == await reply
+        assert ["other"] == turns
+
+    run(main())
+
+
+def test_a_quick_thread_starves_nobody(echo: Echo) -> None:
+    """A task that asks without end lets the others of its loop run between two answers."""
+
+    async def main() -> None:
+        turns = 0
+
+        async def others() -> None:
+            nonlocal turns
+            while True:
+                await asyncio.sleep(0)
+                turns += 1
+
+        beside = asyncio.create_task(others())
+        for _ in range(100):
+            await echo.ask(None)
+        assert turns >= 99  # the first begins the task
+        beside.cancel()
+
+    run(main())
+
+
+def test_the_task_goes_on_in_its_own_context(echo: Echo) -> None:
+    """The wake-up comes from another task's reader: variables and the current task are those of the one that waits."""
+    variable: ContextVar[int] = ContextVar("variable")
+
+    async def ask(number: int) -> None:
+        variable.set(number)
+        for _ in range(20):
+            await echo.ask(None)
+            assert number == variable.get()
+            assert asyncio.current_task() in tasks
+
+    async def main() -> None:
+        tasks.extend(asyncio.create_task(ask(number)) for number in range(20))
+        await asyncio.gather(*tasks)
+
+    tasks: list[asyncio.Task[None]] = []
+    run(main())
+
+
+def test_a_task_that_ends_the_program_takes_no_answer_along(echo: Echo) -> None:
+    """SystemExit leaves the loop from the middle of a bunch; whoever is behind it is woken when the loop goes on."""
+    got: list[int] = []
+
+    async def ask(number: int) -> None:
+        await echo.ask(None)
+        if number == 0:
+            raise SystemExit
+        got.append(number)
+
+    async def main() -> None:
+        echo.let.clear()
+        tasks.extend(asyncio.create_task(ask(number)) for number in range(5))
+        await asyncio.sleep(0.02)
+        echo.let.set()
+        await asyncio.wait(tasks[1:])
+
+    tasks: list[asyncio.Task[None]] = []
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(main())
+    with pytest.raises(SystemExit):
+        loop.run_until_complete(task)
+    loop.run_until_complete(task)
+    assert [1, 2, 3, 4] == got
+    assert isinstance(tasks[0].exception(), SystemExit)
+    loop.close()
+
+
+def test_an_answer_for_a_closed_loop(echo: Echo, new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    """The thread hears that nobody is there, and goes on."""
+    loop = new_loop()
+
+    async def main() -> Reply[Any]:
+        return Reply()
+
+    reply = loop.run_until_complete(main())
+    loop.close()
+    assert not reply.answer(1, None)
+    mailbox_of_closed = LoopMailbox(loop)
+    mailbox_of_closed.post(list)
+
+    async def again() -> None:
+        assert 2 == await echo.ask(2)
+
+    run(again())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SKIPPED: its loops have none")
+def test_a_mailbox_ends_with_its_loop() -> None:
+    """One for each loop, made when it is needed first; a closed loop takes it along, without waiting for the cycles."""
+    held: list[weakref.ref[Any]] = []
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        box = mailbox(loop)
+        assert isinstance(box, BellMailbox)
+        assert box is mailbox(loop)
+        held.extend((weakref.ref(box), weakref.ref(loop)))
+
+    gc.collect()
+    gc.disable()
+    try:
+        run(main())
+        assert [None, None] == [each() for each in held]
+    finally:
+        gc.enable()
+
+
+def _let_go(held: list[Any]) -> None:
+    held.clear()
+    gc.collect()
+
+
+def test_a_loop_that_is_forgotten_open_is_garbage() -> None:
+    """The mailbox does not keep it."""
+
+    async def main() -> None:
+        mailbox(asyncio.get_running_loop())
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(main())
+    held = weakref.ref(loop)
+    watched = [loop]
+    del loop
+    with pytest.warns(ResourceWarning, match="unclosed event loop"):
+        _let_go(watched)
+    assert held() is None
