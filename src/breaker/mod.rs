@@ -14,6 +14,7 @@
 //! Trade-offs: a generation has 20 bits, so a result that is late by exactly a multiple of 1,048,576 state changes would be
 //! taken for a current one. Deadlines are kept in ticks of 100 µs, so that one fits into the word beside the generation.
 
+mod admission;
 mod block;
 mod bulkhead;
 mod gates;
@@ -25,6 +26,7 @@ mod plan;
 mod ramp;
 mod recovery;
 mod rules;
+mod settlement;
 mod throttle;
 pub mod tick;
 mod time;
