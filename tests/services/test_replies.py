@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from helpers import run
-from switchgear.services._inbox import Inbox
-from switchgear.services._mailbox import BellMailbox, LoopMailbox, mailbox
-from switchgear.services._reply import Reply
+from switchgear.services._threads.inbox import Inbox
+from switchgear.services._threads.mailbox import BellMailbox, LoopMailbox, mailbox
+from switchgear.services._threads.reply import Reply
 
 
 class Blind(asyncio.SelectorEventLoop):

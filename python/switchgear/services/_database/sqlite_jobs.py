@@ -5,14 +5,14 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
 from switchgear.services._database.rows import Answer, Shape
-from switchgear.services._reply import Reply
+from switchgear.services._threads.reply import Reply
 
 if TYPE_CHECKING:
     import asyncio
     import weakref
 
     from switchgear.services._database.sqlite_thread import Worker
-    from switchgear.services._inbox import Inbox
+    from switchgear.services._threads.inbox import Inbox
 
 END: Final = object()
 """What ends an inbox: the thread's, or a lane's, whose transaction is then rolled back."""

@@ -26,7 +26,7 @@ from switchgear.services._database.errors import ended
 from switchgear.services._database.sqlite_connection import OneConnection
 from switchgear.services._database.sqlite_jobs import END, Begin, Commit, Job, Lane, refuse_all
 from switchgear.services._database.times import Times
-from switchgear.services._inbox import Inbox
+from switchgear.services._threads.inbox import Inbox
 
 JOIN_SECONDS: Final = 5.0
 LANE_GRACE: Final = 1.0

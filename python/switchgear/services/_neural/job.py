@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from switchgear.services._reply import Reply
+from switchgear.services._threads.reply import Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable

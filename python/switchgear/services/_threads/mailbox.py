@@ -7,7 +7,7 @@ import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol
 
-from switchgear.services._bell import Bell
+from switchgear.services._threads.bell import Bell
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,7 +4,7 @@ from collections import deque
 from queue import Empty
 from typing import Any
 
-from switchgear.services._bell import Bell
+from switchgear.services._threads.bell import Bell
 
 
 class Inbox:

@@ -5,13 +5,13 @@ from contextvars import copy_context
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from switchgear.services._mailbox import mailbox
+from switchgear.services._threads.mailbox import mailbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from contextvars import Context
 
-    from switchgear.services._mailbox import Mailbox
+    from switchgear.services._threads.mailbox import Mailbox
 
 T = TypeVar("T")
 
