@@ -157,7 +157,7 @@ def test_shield_around(compare: Compare) -> None:
 
         task = side.task(caller())
         await side.until_waiting()
-        side.stalled |= limited.cancelling() > 0
+        side.stalled |= limited.done() or limited.cancelling() > 0
         task.cancel()
         await side.end(task)
         await side.end(limited)

@@ -30,6 +30,7 @@ CREATE: Final = "CREATE TABLE IF NOT EXISTS orders (id TEXT PRIMARY KEY, symbol 
 INSERT: Final = "INSERT OR IGNORE INTO orders VALUES (?, ?, ?, ?)"
 REJECTIONS = (CircuitOpenError, BulkheadFullError)
 LESSONS: Final = 60
+TRAINING_SECONDS: Final = 10.0
 CATCHING_UP: Final = 20
 """Orders that are written or asked after in one round, beside the new one."""
 
@@ -59,7 +60,14 @@ class Trader:
             learnt, next_moves = lessons(prices)
             rows += learnt
             labels += next_moves
-        return await self._system.neural_predictor.train(rows, labels)
+        predictor = self._system.neural_predictor
+        usual = predictor.breaker.config
+        # A training may take longer than a prediction.
+        predictor.reconfigure(usual.replace(timeout=TRAINING_SECONDS))
+        try:
+            return await predictor.train(rows, labels)
+        finally:
+            predictor.reconfigure(usual)
 
     async def run(self) -> None:
         """Trade until cancelled."""
