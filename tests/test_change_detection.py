@@ -6,7 +6,7 @@ import re
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from switchgear import _cusum
@@ -57,7 +57,7 @@ def test_the_step_is_the_ratio_of_the_log_likelihoods(healthy, failing, step):
     success = -math.log((1 - failing) / (1 - healthy))
     failure = math.log(failing * (1 - healthy) / (healthy * (1 - failing)))
     assert step == max(2, round(failure / success)) - 1
-    assert step == ChangeDetection(healthy=healthy, failing=failing, false_trip_every=100).step
+    assert step == _cusum.step_for(healthy, failing)
 
 
 @settings(deadline=None, max_examples=100)
@@ -78,6 +78,7 @@ def test_the_limit_is_the_smallest_that_keeps_the_promise(data):
     healthy = data.draw(st.floats(0.001, 0.4))
     failing = data.draw(st.floats(healthy * 1.5, 0.99))
     between = data.draw(st.integers(1, 10_000_000))
+    assume(healthy < _cusum.balance(healthy, failing) < failing)
     change = ChangeDetection(healthy=healthy, failing=failing, false_trip_every=between)
     assert change.calls_between_false_trips >= between
     if change.limit > 1:
@@ -145,10 +146,24 @@ def test_a_step_over_every_limit_says_what_would_fit():
 
 def test_the_neighbour_of_a_float_is_a_rate_too():
     """The logarithms keep their digits: neither divides by 0 nor returns a step of nonsense."""
-    change = ChangeDetection(healthy=0.3, failing=math.nextafter(0.3, 1), false_trip_every=1000)
-    assert change.step == 2
-    assert ChangeDetection(healthy=1e-9, failing=math.nextafter(1e-9, 1), false_trip_every=1000).step == 999_999_999
+    assert _cusum.step_for(0.3, math.nextafter(0.3, 1)) == 2
+    assert _cusum.step_for(1e-9, math.nextafter(1e-9, 1)) == 999_999_999
     assert ChangeDetection(healthy=0.01, failing=math.nextafter(1, 0), false_trip_every=1000).step == 1
+
+
+@pytest.mark.parametrize(
+    ("healthy", "failing", "fits"),
+    [(0.299, 0.3, "0.334"), (0.35, 0.4, "0.501"), (0.49, 0.5, "0.501"), (0.6, 0.9, None), (0.5, 0.99, None)],
+)
+def test_rates_that_whole_numbers_cannot_tell_apart(healthy, failing, fits):
+    """Where the level falls at the failing rate no change is found, and where it rises at the healthy one all trip."""
+    with pytest.raises(
+        ValueError, match=rf"^failing must be further above healthy, {healthy}, than {failing}: "
+    ) as error:
+        ChangeDetection(healthy=healthy, failing=failing)
+    assert str(error.value).endswith("none will do" if fits is None else f"; {fits} will do")
+    if fits is not None:
+        ChangeDetection(healthy=healthy, failing=float(fits), false_trip_every=1)
 
 
 def test_equal_values_are_computed_once():

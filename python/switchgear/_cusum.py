@@ -39,6 +39,17 @@ def step_for(healthy: float, failing: float) -> int:
     return max(2, round(failure / success)) - 1
 
 
+def balance(healthy: float, failing: float) -> float:
+    """Return the rate of failures at which the level neither rises nor falls: it tells the two apart if between them."""
+    return 1.0 / (step_for(healthy, failing) + 1)
+
+
+def nearest(healthy: float, failing: float) -> float | None:
+    """Return the next higher rate, in thousandths, that can be told from ``healthy``; None: there is none."""
+    rates = (thousandths / 1000 for thousandths in range(int(failing * 1000) + 1, 1000))
+    return next((rate for rate in rates if healthy < balance(healthy, rate) < rate), None)
+
+
 @lru_cache(maxsize=256)
 def design(healthy: float, failing: float, calls_between: int) -> Design:
     """Return the smallest limit with so many calls between false trips; if none is small enough, the highest."""

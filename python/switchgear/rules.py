@@ -171,8 +171,8 @@ class ChangeDetection:
             1 to 1,000,000,000,000, default 1,000,000.
 
     Raises:
-        ValueError: A value has the wrong type or is out of range, or the rates are too close for so few false trips;
-            the text names field, value and what would fit.
+        ValueError: A value has the wrong type or is out of range, or the rates are too close: to be told apart in
+            whole numbers, or for so few false trips. The text names field, value and what would fit.
 
     Example:
         >>> rule = ChangeDetection(healthy=0.01, failing=0.3)
@@ -194,6 +194,14 @@ class ChangeDetection:
         if not HEALTHY_LIMIT <= healthy < failing:
             raise ValueError(
                 f"healthy must be a number from {HEALTHY_LIMIT} and below failing, {failing!r}, not {self.healthy!r}"
+            )
+        balance = _cusum.balance(healthy, failing)
+        if not healthy < balance < failing:
+            nearest = _cusum.nearest(healthy, failing)
+            raise ValueError(
+                f"failing must be further above healthy, {healthy!r}, than {self.failing!r}: in whole numbers what a"
+                f" failure adds and a success takes balance at a rate of {balance:.4g}, which must lie between the two; "
+                + ("with a healthy one of 0.5 or more none will do" if nearest is None else f"{nearest:g} will do")
             )
         object.__setattr__(self, "healthy", healthy)
         object.__setattr__(self, "failing", failing)
