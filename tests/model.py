@@ -91,7 +91,7 @@ class Ended(NamedTuple):
     """A call that ended in CLOSED, or in a ramp."""
 
     now: int
-    took: int
+    took: int | None  # None: nobody knows
     failed: bool
 
 
@@ -225,9 +225,10 @@ class Model:
         self.counters[outcome] += 1
         self.counters["timed_out_calls"] += timed_out
         took = self._took(permit)
-        is_slow = any(isinstance(rule, Rate) and 0 < rule.slower_than < took for rule in self.settings.trip)
+        slow_from = [rule.slower_than for rule in self.settings.trip if isinstance(rule, Rate) and rule.slower_than]
+        is_slow = took is not None and any(took > slower_than for slower_than in slow_from)
         if outcome == SUCCESS:
-            why = f"took {took / 1e9:.3f}".rstrip("0").rstrip(".") + "s" if is_slow else None
+            why = f"took {(took or 0) / 1e9:.3f}".rstrip("0").rstrip(".") + "s" if is_slow else None
         if permit.generation != self.generation:
             self.counters["late_calls"] += 1
         elif permit.observed:
@@ -253,7 +254,7 @@ class Model:
     def reconfigure(self, settings: Settings) -> None:
         """Go on by other settings: with the state, its deadline, the ramp, the attempts and what is in flight."""
         old, self.settings = self.settings, settings
-        self.plan += 1
+        self.plan += settings.lease != old.lease or (settings.places is None) != (old.places is None)
         if self.state == "CLOSED" or self.ramping:
             self.level = self.count = self.count if settings.word == old.word else 0
         self.ended, self.requests, self.refusals = [], [], []
@@ -314,10 +315,10 @@ class Model:
         is_probing = self.state == "HALF_OPEN" and not self.ramping
         return is_probing and wait is not None and since is not None and self.now >= since * TICK + wait
 
-    def _took(self, permit: Permit) -> int:
+    def _took(self, permit: Permit) -> int | None:
         # A lease tells how long it took by its length, and that of other settings may have been another.
         if permit.begun is None or (permit.lease and permit.plan != self.plan):
-            return 0
+            return None
         return max(0, self.now - permit.begun)
 
     def _end(self, call: Ended, why: str | None) -> None:
@@ -333,11 +334,12 @@ class Model:
             is_first = not any(isinstance(earlier, Score) for earlier in self.settings.trip[:number])
             level = self._level(rule, self.level if is_first else 0)
             return (number, level if is_first else min(level, rule.limit), 0) if level >= rule.limit else None
+        known = [call for call in self.ended if call.took is not None or not rule.slower_than]
         if rule.calls:
-            window = self.ended[-rule.calls :]
+            window = known[-rule.calls :]
         else:
-            window = [call for call in self.ended if self.now // rule.bucket - call.now // rule.bucket < 10]
-        hits = sum(call.took > rule.slower_than if rule.slower_than else call.failed for call in window)
+            window = [call for call in known if self.now // rule.bucket - call.now // rule.bucket < 10]
+        hits = sum((call.took or 0) > rule.slower_than if rule.slower_than else call.failed for call in window)
         is_met = len(window) >= rule.minimum and hits and hits / len(window) >= rule.rate
         return (number, hits, len(window)) if is_met else None
 

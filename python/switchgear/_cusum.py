@@ -40,7 +40,7 @@ def step_for(healthy: float, failing: float) -> int:
 
 
 def balance(healthy: float, failing: float) -> float:
-    """Return the rate of failures at which the level neither rises nor falls: it tells the two apart if between them."""
+    """Return the rate of failures at which the level neither rises nor falls: between the two it tells them apart."""
     return 1.0 / (step_for(healthy, failing) + 1)
 
 

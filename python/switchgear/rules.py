@@ -200,7 +200,7 @@ class ChangeDetection:
             nearest = _cusum.nearest(healthy, failing)
             raise ValueError(
                 f"failing must be further above healthy, {healthy!r}, than {self.failing!r}: in whole numbers what a"
-                f" failure adds and a success takes balance at a rate of {balance:.4g}, which must lie between the two; "
+                f" failure adds and a success takes balance at a rate of {balance:.4g}, which must lie between them; "
                 + ("with a healthy one of 0.5 or more none will do" if nearest is None else f"{nearest:g} will do")
             )
         object.__setattr__(self, "healthy", healthy)

@@ -25,7 +25,7 @@ use super::word::Packed;
 #[derive(Debug)]
 pub struct Bulkhead {
     limit: u32,
-    /// How many plans before the present one had the same places, one after the other.
+    /// How many numbers of plans before the present one had the same places, one after the other.
     inherited: u8,
     /// As many as the limit, or more.
     places: Box<[AtomicU64]>,
@@ -80,9 +80,9 @@ impl Bulkhead {
         self.places.iter().filter(|cell| !is_free(cell.fetch_add(0, AcqRel), now_ns)).count()
     }
 
-    /// Give back a place that was given so many plans ago, if it is still this lease's: one that is over may have lost its place.
-    pub(super) fn give_back(&self, held: HeldLease, plans: u8) {
-        if plans <= self.inherited
+    /// Give back a place that was given so many numbers of plans ago, if it is still this lease's: one that is over may have lost its place.
+    pub(super) fn give_back(&self, held: HeldLease, numbers: u8) {
+        if numbers <= self.inherited
             && let Some(cell) = self.places.get(held.slot as usize)
             && cell.compare_exchange(held.lease, Lease::NONE, Relaxed, Relaxed).is_ok()
         {
@@ -90,9 +90,9 @@ impl Bulkhead {
         }
     }
 
-    /// Begin with what is taken in another one, each call in the place that it has.
-    pub(super) fn inherit(&mut self, old: &Self) {
-        self.inherited = old.inherited.saturating_add(1);
+    /// Begin with what is taken in another one, whose plan's number is so many less: each call in the place that it has.
+    pub(super) fn inherit(&mut self, old: &Self, steps: u8) {
+        self.inherited = old.inherited.saturating_add(steps);
         let taken = old.places.iter().map(|place| place.load(Relaxed)).collect::<Vec<_>>();
         let used = taken.iter().rposition(|&lease| lease != Lease::NONE).map_or(0, |last| last + 1);
         let free = (used..self.limit as usize).map(|_| Lease::NONE);
@@ -139,7 +139,7 @@ mod tests {
             let old = Bulkhead::new(3);
             let held = [(); 3].map(|()| old.take(lease(10), 0).unwrap());
             let mut new = Bulkhead::new(limit);
-            new.inherit(&old);
+            new.inherit(&old, 1);
             let mut inside = 3;
             for held in held {
                 while new.take(lease(10), 0).is_some() {
@@ -158,25 +158,23 @@ mod tests {
         let old = Bulkhead::new(3);
         let held = [(); 3].map(|()| old.take(lease(10), 0).unwrap());
         let mut smaller = Bulkhead::new(1);
-        smaller.inherit(&old);
+        smaller.inherit(&old, 1);
         assert_eq!(None, smaller.take(lease(20), 9 * tick::TICK_NS));
         assert!(smaller.take(lease(20), 10 * tick::TICK_NS).is_some());
         assert_eq!(None, smaller.take(lease(20), 10 * tick::TICK_NS));
         smaller.give_back(held[2], 0);
         let mut smallest = Bulkhead::new(1);
-        smallest.inherit(&smaller);
+        smallest.inherit(&smaller, 1);
         assert_eq!(1, smallest.places.len());
     }
 
     #[test]
     fn many_threads_never_hold_more_than_there_is_and_leave_nothing_taken() {
         let mut larger = Bulkhead::new(3);
-        larger.inherit(&Bulkhead {
-            limit: 9,
-            inherited: 0,
-            places: (0..9).map(|_| AtomicU64::new(lease(0))).collect(),
-            hint: AtomicU64::new(0),
-        });
+        larger.inherit(
+            &Bulkhead { limit: 9, inherited: 0, places: (0..9).map(|_| AtomicU64::new(lease(0))).collect(), hint: AtomicU64::new(0) },
+            1,
+        );
         for bulkhead in [Bulkhead::new(3), larger] {
             many_threads_in(&bulkhead);
             assert!((0..3).all(|_| bulkhead.take(lease(1), 0).is_some()));

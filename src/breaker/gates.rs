@@ -61,18 +61,18 @@ impl Gates {
         }
     }
 
-    /// Give back what a call holds of the bulkhead, which it was given so many plans ago.
+    /// Give back what a call holds of the bulkhead, which it was given so many numbers of plans ago.
     #[inline(always)]
-    pub(super) fn leave(&self, permit: Permit, plans: u8) {
+    pub(super) fn leave(&self, permit: Permit, numbers: u8) {
         if let (Some(bulkhead), Some(held)) = (&self.bulkhead, permit.place_held()) {
-            bulkhead.give_back(held, plans);
+            bulkhead.give_back(held, numbers);
         }
     }
 
-    /// Go on where the gates of another configuration are.
-    pub(super) fn inherit(&mut self, old: &Self) {
+    /// Go on where the gates of another plan are, whose number is so many less.
+    pub(super) fn inherit(&mut self, old: &Self, steps: u8) {
         if let (Some(mine), Some(theirs)) = (&mut self.bulkhead, &old.bulkhead) {
-            mine.inherit(theirs);
+            mine.inherit(theirs, steps);
         }
         if let (Some(mine), Some(theirs)) = (&self.ramp, &old.ramp) {
             mine.inherit(theirs);

@@ -1,7 +1,7 @@
 //! What passes between a breaker and its caller: the permit, its outcome, a rejection, a change of state.
 
 use super::lease::{HeldLease, Lease};
-use super::meter::Met;
+use super::meter::{Met, UNKNOWN_NS};
 use super::rules::Rules;
 use super::tick;
 use super::word::{Generation, Packed, State};
@@ -80,14 +80,14 @@ impl Permit {
         Self { lease: held.lease, place: (self.place | PLACED | (held.slot as u64) << BULKHEAD) & !MEASURED }
     }
 
-    /// How long the call has taken, which a lease of these rules tells to a tick; 0 where nobody measures, or where the call was
-    /// admitted by other rules, whose leases may have been longer.
+    /// How long the call has taken, which a lease of these rules tells to a tick; [`UNKNOWN_NS`] where nobody measured when it began, or
+    /// where it was admitted by other rules, whose leases are longer or shorter.
     pub(super) fn duration_ns(&self, rules: &Rules, now_ns: u64) -> u64 {
         if self.place & MEASURED != 0 {
             return now_ns.saturating_sub(self.lease);
         }
         if self.lease == Lease::NONE || self.plan() != rules.number {
-            return 0;
+            return UNKNOWN_NS;
         }
         let lease_ns = if self.is_probe() { rules.lease_ns } else { rules.place_ns() };
         now_ns.saturating_sub((Lease::unpack(self.lease).deadline() * tick::TICK_NS).saturating_sub(lease_ns))
@@ -99,10 +99,10 @@ impl Permit {
         self.place & (OBSERVED | PROBE | PLACED) == 0
     }
 
-    /// How long an ordinary call has taken; 0 where nobody measures.
+    /// How long an ordinary call has taken; [`UNKNOWN_NS`] where nobody measured when it began.
     #[inline(always)]
     pub(super) fn ordinary_duration_ns(self, now_ns: u64) -> u64 {
-        if self.place & MEASURED != 0 { now_ns.saturating_sub(self.lease) } else { 0 }
+        if self.place & MEASURED != 0 { now_ns.saturating_sub(self.lease) } else { UNKNOWN_NS }
     }
 
     /// The lease of a probe.

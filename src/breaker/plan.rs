@@ -50,17 +50,24 @@ impl Plan {
     /// recover, the ramp and what is taken of the bulkhead. Windows begin empty, and a level that meant something else begins at 0.
     #[must_use]
     pub fn in_place_of(mut self, old: &Self, block: &Block, now_ns: u64) -> Self {
+        // Another number where what a permit has from the old plan means nothing to this one: its lease's length, or its place.
+        let is_another = self.rules.lease_ns != old.rules.lease_ns || self.has_bulkhead() != old.has_bulkhead();
+        let steps = u8::from(is_another);
         if let (Some(mine), Some(theirs)) = (&mut self.more, &old.more) {
             mine.recovery.inherit(&theirs.recovery);
             if let (Some(mine), Some(theirs)) = (&mut mine.gates, &theirs.gates) {
-                mine.inherit(theirs);
+                mine.inherit(theirs, steps);
             }
         }
         if self.rules.trip != old.rules.trip {
             block.command(&self.rules, None, Event::NewScore, now_ns, |_| tick::NEVER);
         }
-        let rules = Rules { number: old.rules.number.wrapping_add(1), ..self.rules };
+        let rules = Rules { number: old.rules.number.wrapping_add(steps), ..self.rules };
         Self { rules, ..self }
+    }
+
+    fn has_bulkhead(&self) -> bool {
+        self.more.as_ref().and_then(|more| more.gates.as_ref()).is_some_and(|gates| gates.bulkhead.is_some())
     }
 
     /// Whether a failure that comes now may open: then its caller has reason to find out what the service asked for.

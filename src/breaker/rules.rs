@@ -59,7 +59,7 @@ pub struct Rules {
     pub lease_ns: u64,
     /// Whether successful probes begin a ramp, and its end closes.
     pub ramps: bool,
-    /// Raised by all rules that replace others, modulo 256: a permit knows those that it was given by.
+    /// Raised, modulo 256, by rules that replace others and can't read what those gave to a permit, which knows their number.
     pub number: u8,
 }
 

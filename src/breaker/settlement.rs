@@ -1,7 +1,7 @@
 //! Settlement: what the end of a call comes to. The meters are asked first, then the word that decides.
 
 use super::block::Block;
-use super::meter::{Call, Met};
+use super::meter::{Call, Met, UNKNOWN_NS};
 use super::permit::{Cause, Change, Outcome, Permit};
 use super::plan::{More, Plan};
 use super::tick;
@@ -59,7 +59,7 @@ impl Plan {
         let More { meters, gates, .. } = more;
         let generation = permit.admitted_in();
         let now_ns = if meters.needs_time() { time.coarse_ns() } else { 0 };
-        let duration_ns = if meters.measures() { permit.duration_ns(&self.rules, now_ns) } else { 0 };
+        let duration_ns = if meters.measures() { permit.duration_ns(&self.rules, now_ns) } else { UNKNOWN_NS };
         let failed = matches!(outcome, Outcome::Failure | Outcome::Timeout);
         let counts = outcome != Outcome::Ignored && !permit.is_observed() && block.records_in(generation);
         if let Some(gates) = gates {

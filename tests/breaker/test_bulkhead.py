@@ -1,6 +1,7 @@
 """A limit to the calls in flight: what comes beyond it is rejected, and nothing of it leaks."""
 
 import asyncio
+import gc
 import math
 import pickle
 
@@ -67,6 +68,18 @@ def test_a_permit_that_is_dropped_leaves_its_place(clock):
     drop(breaker.acquire())
     assert 1 == free(breaker)
     assert 1 <= breaker.get_metrics().ignored_calls
+
+
+def test_a_permit_that_is_dropped_while_disabled_leaves_its_place(clock):
+    """Nothing is counted then; places come back all the same."""
+    breaker = narrow(clock)
+    permit = breaker.acquire()
+    breaker.disable()
+    drop(permit)
+    del permit
+    gc.collect()
+    breaker.force_close()
+    assert 1 == free(breaker)
 
 
 def test_a_permit_that_is_settled_twice_leaves_one_place(clock):

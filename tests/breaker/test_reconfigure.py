@@ -292,13 +292,50 @@ def test_calls_of_a_bulkhead_that_was_taken_out_leave_nothing_of_the_next_one(br
 
 
 def test_durations_of_what_another_configuration_leased_are_not_known(clock):
-    """A lease tells how long a call took by its own length: with another one the call would seem slow, or not."""
-    rule = SlowCallRate(1.0, slower_than=1.0, window=Calls(2), minimum_calls=1)
+    """A lease tells how long a call took by its own length: with another one the call is neither slow nor fast."""
+    rule = SlowCallRate(0.5, slower_than=1.0, window=Calls(4), minimum_calls=2)
     config = CircuitBreakerConfig(trip=rule, timeout=100.0, max_concurrent=5)
     breaker = CircuitBreaker("quotes", config, clock=clock)
-    permit = breaker.acquire()
+    permits = [breaker.acquire() for _ in range(3)]
+    clock.advance(10)
     change(breaker, timeout=500.0)
-    permit.success()
+    for permit in permits:
+        permit.success()
+    assert State.CLOSED is breaker.state
+    for _ in range(2):
+        permit = breaker.acquire()
+        clock.advance(2)
+        permit.success()
+    assert State.OPEN is breaker.state
+    assert "2 of 2 calls" in (breaker.history()[-1].why or "")
+
+
+@pytest.mark.parametrize("places", [None, 10])
+def test_calls_in_flight_are_as_slow_as_they_are_where_leases_keep_their_length(clock, places):
+    """What else is changed leaves the durations known: of calls with a place in a bulkhead, and of probes."""
+    rule = SlowCallRate(0.5, slower_than=1.0, window=Calls(4), minimum_calls=2)
+    breaker = CircuitBreaker("quotes", CircuitBreakerConfig(trip=rule, max_concurrent=places), clock=clock)
+    permits = [breaker.acquire() for _ in range(2)]
+    clock.advance(10)
+    change(breaker, success_threshold=3)
+    for permit in permits:
+        permit.success()
+    assert State.OPEN is breaker.state
+    clock.advance(60)
+    probe = breaker.acquire()
+    clock.advance(10)
+    change(breaker, reset_timeout=20.0)
+    probe.success()
+    assert State.OPEN is breaker.state
+    assert "a probe was slow" == breaker.history()[-1].why
+
+
+def test_calls_from_before_there_was_a_rule_about_slow_ones_are_left_out_of_it(breaker):
+    """Nobody took the time when they began."""
+    permits = [breaker.acquire() for _ in range(4)]
+    change(breaker, trip=SlowCallRate(1.0, slower_than=1.0, window=Calls(2), minimum_calls=2))
+    for permit in permits:
+        permit.success()
     assert State.CLOSED is breaker.state
 
 

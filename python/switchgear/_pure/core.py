@@ -42,8 +42,8 @@ class Core(Counters):
 
     _name: str
     _now_ns: Callable[[], int]
-    _abandoned: list[tuple[Grant, bool]]
-    """The grants of permits that were dropped unsettled, and whether they were late then."""
+    _abandoned: list[tuple[Grant, bool | None]]
+    """The grants of permits that were dropped unsettled, and whether they were late then; None: nothing was counted."""
 
     def __new__(cls, name: str, config: CircuitBreakerConfig, clock: ManualClock | None = None) -> Self:
         self = super().__new__(cls)
@@ -246,9 +246,10 @@ class Core(Counters):
     @staticmethod
     def _describe_success(word: Word, grant: Grant, now_ns: int) -> str | None:
         # A success that only completes the calls that a rule waits for is no failure to tell of.
-        if not transition.is_slow(word, grant, now_ns):
+        taken = transition.duration(word, grant, now_ns)
+        if taken is None or taken <= word.rules.slower_than_ns:
             return None
-        return describe_slow(transition.duration(word, grant, now_ns) / 1e9)
+        return describe_slow(taken / 1e9)
 
     def _count_success(self) -> None:
         if ATOMIC_INCREMENT:
@@ -312,8 +313,7 @@ class Core(Counters):
         could see a difference settles. What is late is decided now, as it would be by a release.
         """
         word = self._word
-        if word.state is not DISABLED:
-            self._abandoned.append((grant, is_late(word, grant)))
+        self._abandoned.append((grant, None if word.state is DISABLED else is_late(word, grant)))
 
     def _settle_abandoned(self) -> None:
         while self._abandoned:
@@ -321,7 +321,8 @@ class Core(Counters):
                 grant, late = self._abandoned.pop()
             except IndexError:
                 return
-            self._count(IGNORED, late, timed_out=False)
+            if late is not None:
+                self._count(IGNORED, late, timed_out=False)
             while True:
                 word = self._word
                 new = transition.settle(word, grant, IGNORED, 0)

@@ -17,7 +17,7 @@ class Meter(Protocol):
     """One rule's memory of the calls that ended in CLOSED."""
 
     def record(
-        self, counters: "Counters", generation: int, failed: bool, duration_ns: int, now_ns: int
+        self, counters: "Counters", generation: int, failed: bool, duration_ns: int | None, now_ns: int
     ) -> "Met | None":
         """Record a call that was admitted in ``generation``, unless that is over; what met the rule, if this did."""
 
@@ -34,7 +34,7 @@ class Level:
         self._level = 0
 
     def record(
-        self, counters: "Counters", generation: int, failed: bool, duration_ns: int, now_ns: int
+        self, counters: "Counters", generation: int, failed: bool, duration_ns: int | None, now_ns: int
     ) -> "Met | None":
         up, down, limit = self._score
         with counters._lock:
@@ -84,9 +84,13 @@ class LastCalls(_Window):
         self._calls = self._hits = self._next = 0
 
     def record(
-        self, counters: "Counters", generation: int, failed: bool, duration_ns: int, now_ns: int
+        self, counters: "Counters", generation: int, failed: bool, duration_ns: int | None, now_ns: int
     ) -> "Met | None":
-        hit = int(duration_ns > self._slower_than_ns) if self._slower_than_ns else int(failed)
+        if self._slower_than_ns:
+            if duration_ns is None:
+                return None
+            failed = duration_ns > self._slower_than_ns
+        hit = int(failed)
         size, ring = self._size, self._ring
         if not (hit or self._hits) and self._calls == size and self._generation == generation:
             # Full, and nothing in it: it stays so, and whichever thread is writing may come after this call.
@@ -175,10 +179,13 @@ class Buckets(_Window):
         self._lanes = Lanes(rate.bucket_ns)
 
     def record(
-        self, counters: "Counters", generation: int, failed: bool, duration_ns: int, now_ns: int
+        self, counters: "Counters", generation: int, failed: bool, duration_ns: int | None, now_ns: int
     ) -> "Met | None":
-        hit = duration_ns > self._slower_than_ns if self._slower_than_ns else failed
-        seen = self._lanes.add(counters, generation, HIT + 1 if hit else 1, now_ns)
+        if self._slower_than_ns:
+            if duration_ns is None:
+                return None
+            failed = duration_ns > self._slower_than_ns
+        seen = self._lanes.add(counters, generation, HIT + 1 if failed else 1, now_ns)
         hits = 0 if seen is None else hits_of(seen)
         return self._judge(hits, calls_of(seen or 0)) if hits else None
 

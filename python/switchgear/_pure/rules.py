@@ -29,7 +29,7 @@ class Rules:
     def __init__(self, config: CircuitBreakerConfig) -> None:
         self.config = config
         self.number = 0
-        """Raised by each that replaces another."""
+        """Raised by those that replace others and cannot read what these gave to a grant."""
         self.placed_since = 0
         """The number of the first of those in a row, up to these, that had a bulkhead: one of them gave every place."""
         self.up, self.down, self.limit = 1, _ALL, config.failure_threshold

@@ -119,19 +119,20 @@ def is_late(word: Word, grant: Grant) -> bool:
     return grant.generation != word.generation
 
 
-def duration(word: Word, grant: Grant, now_ns: int) -> int:
-    """Return how long the call has taken, in nanoseconds; 0 where nobody knows.
+def duration(word: Word, grant: Grant, now_ns: int) -> int | None:
+    """Return how long the call has taken, in nanoseconds; None where nobody knows.
 
     A lease tells it by its length, and that of other rules may have been another.
     """
     if grant.begun_ns is None or (grant.lease and grant.plan != word.rules.number):
-        return 0
+        return None
     return max(0, now_ns - grant.begun_ns)
 
 
 def is_slow(word: Word, grant: Grant, now_ns: int) -> bool:
     """Tell whether some rule calls it slow to end now."""
-    return duration(word, grant, now_ns) > word.rules.slower_than_ns
+    taken = duration(word, grant, now_ns)
+    return taken is not None and taken > word.rules.slower_than_ns
 
 
 def _counted(word: Word, outcome: int, now_ns: int, met: Met | None, least_ns: int) -> Word:

@@ -202,7 +202,9 @@ def disabled(word: Word, now_ns: int) -> Word:
 def reconfigured(word: Word, rules: Rules) -> Word:
     """Go on by other rules: with the attempts to recover, the ramp and what is taken of the bulkhead."""
     old = word.rules
-    rules.number = old.number + 1
+    # Another number where what a grant has from the old rules means nothing to these: its lease's length, or its place.
+    keeps_places = (rules.places is None) == (old.places is None)
+    rules.number = old.number + (rules.lease_ns != old.lease_ns or not keeps_places)
     rules.placed_since = old.placed_since if old.places and rules.places else rules.number
     same_score = (rules.up, rules.down, rules.limit) == (old.up, old.down, old.limit)
     both_have_more = old.more and rules.more

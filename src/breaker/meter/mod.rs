@@ -85,12 +85,14 @@ pub struct Met {
     pub calls: u64,
 }
 
+/// The duration of a call of which nobody knows when it began. It is neither slow nor fast: rules about slow calls leave it out.
+pub(super) const UNKNOWN_NS: u64 = u64::MAX;
+
 /// One call, as a meter sees it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Call {
     pub(super) generation: Generation,
     pub(super) failed: bool,
-    /// 0 where nobody measures.
     pub(super) duration_ns: u64,
     /// 0 where nobody asks for the time.
     pub(super) now_ns: u64,
@@ -177,7 +179,7 @@ impl Meters {
 
     /// Whether some rule calls this slow.
     pub(super) fn is_slow(&self, duration_ns: u64) -> bool {
-        duration_ns > self.slower_than_ns
+        duration_ns > self.slower_than_ns && duration_ns != UNKNOWN_NS
     }
 
     /// Record a call that ended in CLOSED; `is_current` says whether the breaker is still in its generation. Returns the first rule met.
@@ -205,6 +207,7 @@ impl Meter {
     #[inline(always)]
     fn record(&self, words: &[AtomicU64], call: Call, is_current: impl Fn() -> bool) -> Result<Option<Met>, Late> {
         let seen = match &self.kind {
+            Kind::Calls(_, rate) | Kind::Buckets(_, rate) if rate.slower_than_ns > 0 && call.duration_ns == UNKNOWN_NS => None,
             Kind::Score(score) => score::record(*score, &words[0], call, is_current)?,
             Kind::Calls(calls, rate) => rate.met_by(calls.record(words, call.generation, is_hit(rate, call), is_current)?),
             Kind::Buckets(buckets, rate) => rate.met_by(buckets.record(words, call, is_hit(rate, call), is_current)?),
