@@ -191,7 +191,7 @@ class Model:
             return Rejection("CLOSED", 0)
         if settings.places is None:
             return Permit(self.generation, self.now if settings.measures else None)
-        return self._leased(Permit(self.generation), 2 * settings.lease)
+        return self._leased(Permit(self.generation), min(2 * settings.lease, 315_360_000 * 10**9))
 
     def _is_full(self) -> bool:
         taken = sum(self.now // TICK < lease for lease in self.held.values())

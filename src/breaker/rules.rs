@@ -42,6 +42,9 @@ impl Score {
     }
 }
 
+/// Ten years: no duration is longer, so that its end is a [tick](super::tick) while the machine is up for less than four.
+pub const LONGEST_NS: u64 = 315_360_000 * 1_000_000_000;
+
 /// The configuration as the word that decides needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
@@ -82,9 +85,9 @@ impl Rules {
     }
 
     /// How long a call that is no probe may keep its place in a bulkhead: once for itself, and as long again for what it does after its
-    /// timeout.
+    /// timeout; but no longer than [`LONGEST_NS`], which a tick can hold.
     #[must_use]
-    pub const fn place_ns(&self) -> u64 {
-        self.lease_ns.saturating_mul(2)
+    pub fn place_ns(&self) -> u64 {
+        self.lease_ns.saturating_mul(2).min(LONGEST_NS)
     }
 }

@@ -4,7 +4,7 @@ import math
 import sys
 from typing import TYPE_CHECKING, Final
 
-from switchgear.config import PROBE_LIMIT, CircuitBreakerConfig
+from switchgear.config import DURATION_LIMIT, PROBE_LIMIT, CircuitBreakerConfig
 
 if TYPE_CHECKING:
     from switchgear._pure.gates import Gates, Ramp
@@ -47,7 +47,7 @@ class Rules:
         self.reset_ns = nanoseconds(config.reset_timeout)
         self.lease_ns = self.reset_ns if config.timeout is None else nanoseconds(config.timeout)
         # Once for the call, and as long again for what it does after its timeout.
-        self.place_ns = 2 * self.lease_ns
+        self.place_ns = min(2 * self.lease_ns, nanoseconds(DURATION_LIMIT))
         self.quick = ATOMIC_INCREMENT and config.is_failure is None
         """Whether a returned value is a success unasked, and counted by one increment."""
         wait = config.half_open_max_wait
