@@ -263,7 +263,11 @@ class Model:
         if settings.places is None:
             self.held = {}
         if not (old.remembers and settings.remembers):
-            self.attempts, self.waiting_since = 0, None
+            self.attempts = 0
+        if not settings.remembers:
+            self.waiting_since = None
+        elif self.waiting_since is None and self.state == "HALF_OPEN" and not self.ramping:
+            self.waiting_since = self._after(0)
         if not (old.ramp and settings.ramp):
             self.ramp_since = None
 
@@ -364,6 +368,7 @@ class Model:
         duration, longest = float(settings.reset), float(settings.backoff.longest)
         for _ in range(self.attempts):
             duration = min(duration * settings.backoff.multiplier, longest)
+        duration = min(duration, longest / (1.0 + settings.backoff.jitter))
         duration *= 1.0 + self._jitter(settings.backoff)
         return max(1, int(min(duration, longest)))
 

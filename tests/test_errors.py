@@ -88,6 +88,7 @@ class Shy:
         (ValueError("boom"), "ValueError: boom"),
         (ValueError(), "ValueError"),
         (ValueError("two\nlines"), "ValueError: two lines"),
+        (ValueError("\x1b[2J\x00\u202e ü"), r"ValueError: \x1b[2J\x00\u202e ü"),
         (None, "reported failure"),
     ],
 )

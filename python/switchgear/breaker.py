@@ -284,7 +284,7 @@ class CircuitBreaker(_compat.Breaker):
             last_failure=last_failure,
             retry_after=retry_after,
             why=explain(self.config, to_state, cause),
-            failures=history.failures(last_failure if opened_by_failure else None),
+            failures=history.failures(from_state, last_failure if opened_by_failure else None),
             jitter=jitter,
         )
         history.add(event)

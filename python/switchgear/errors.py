@@ -208,4 +208,7 @@ def report(mistake: BaseException) -> None:
 def _one_line(text: str) -> str:
     # Cut before splitting: an exception's text may be megabytes of somebody's response body.
     line = " ".join(text[: 4 * _DESCRIPTION_LIMIT].split())
+    if not line.isprintable():
+        # A terminal would obey it: a log is read by people.
+        line = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in line)
     return line if len(line) <= _DESCRIPTION_LIMIT else line[: _DESCRIPTION_LIMIT - 1] + "…"

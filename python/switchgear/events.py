@@ -60,7 +60,7 @@ class TransitionEvent(NamedTuple):
     """Why, in one phrase: the rule that was met, its threshold and the numbers that met it; or what else it was."""
 
     failures: tuple[str, ...] = ()
-    """The last distinct failures that opened the breaker, at most 5, oldest first; each of at most 200 characters."""
+    """The last distinct failures that opened the breaker in this outage, oldest first; at most 5, of 200 characters."""
 
     jitter: float | None = None
     """The part of the open time that chance added (or took, below 0), where a ``Backoff`` set it; else None."""

@@ -3,6 +3,8 @@
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from switchgear.state import State
+
 if TYPE_CHECKING:
     from switchgear.events import TransitionEvent
 
@@ -13,7 +15,7 @@ _GENERATIONS: Final = 2**20
 
 
 class History:
-    """Keep the last 64 events, and from event to event the last distinct failures.
+    """Keep the last 64 events, and from event to event the last distinct failures of one outage.
 
     Made by a breaker's first transition, so that one that never changes pays for no ring. No lock: an append is atomic.
     """
@@ -27,10 +29,13 @@ class History:
         """Append an event, for which the oldest of a full ring goes."""
         self._ring.append(event)
 
-    def failures(self, last: str | None = None) -> tuple[str, ...]:
-        """Return the last distinct failures, at most 5, oldest first, as they are once ``last`` has come to them."""
+    def failures(self, from_state: State, last: str | None = None) -> tuple[str, ...]:
+        """Return the last distinct failures, at most 5, oldest first, as they are once ``last`` has come to them.
+
+        What leaves CLOSED begins another outage, of which those of the one before say nothing.
+        """
         try:
-            known = self._ring[-1].failures
+            known = () if from_state is State.CLOSED else self._ring[-1].failures
         except IndexError:
             known = ()
         if last is None:

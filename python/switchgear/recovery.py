@@ -5,6 +5,7 @@ import math
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Final
 
 from switchgear.config import RESET_TIMEOUT_CAP, CircuitBreakerConfig, _duration
@@ -21,12 +22,13 @@ _SEED_LIMIT: Final = 1 << 64
 class Backoff:
     """Let the open time grow with every attempt to recover that fails.
 
-    The open time is ``reset_timeout * multiplier ** attempts``, at most ``max``, give or take a random part. An attempt
-    has failed when a probe fails, or brings no verdict within ``half_open_max_wait``. A breaker that has been CLOSED
-    for ``reset_timeout`` begins anew; one that trips earlier goes on where it was.
+    The open time is ``reset_timeout * multiplier ** attempts``, give or take a random part, and at most ``max``: before
+    chance has its say no more than ``max / (1 + jitter)``, so that it always has room. An attempt has failed when a
+    probe fails, or brings no verdict within ``half_open_max_wait``. A breaker that has been CLOSED for
+    ``reset_timeout`` begins anew; one that trips earlier goes on where it was.
 
-    Polly's ``DelayGenerator`` and resilience4j's ``IntervalFunction.ofExponentialRandomBackoff`` do the same. Chance
-    keeps the breakers of many processes from probing a recovering service all at once.
+    Polly's ``BreakDurationGenerator`` and resilience4j's ``IntervalFunction.ofExponentialRandomBackoff`` do the same.
+    Chance keeps the breakers of many processes from probing a recovering service all at once.
 
     Args:
         multiplier: What each failed attempt multiplies the open time by; 1 to 1,000, default 2.0.
@@ -122,6 +124,25 @@ def backoff_numbers(config: CircuitBreakerConfig) -> tuple[float, int, float, in
     return float(backoff.multiplier), round(backoff.max * 1e9), float(backoff.jitter), drawn_seed(backoff.seed)
 
 
+def checked_retry_after(retry_after: object) -> float:
+    """Return for how many seconds a caller says that a service wants to be left alone.
+
+    Raises:
+        TypeError: It is no number.
+        ValueError: It is negative or NaN.
+    """
+    if isinstance(retry_after, bool) or not isinstance(retry_after, Real):
+        raise TypeError(f"retry_after must be None or seconds, not {type(retry_after).__name__}")
+    try:
+        seconds = float(retry_after)
+    except OverflowError:
+        seconds = math.inf if retry_after > 0 else -math.inf  # type: ignore[operator]  # every Real has an order
+    # NaN is no more than anything.
+    if not seconds >= 0.0:
+        raise ValueError(f"retry_after must be None or seconds, 0 or more, not {seconds!r}")
+    return seconds
+
+
 def least_open(failure: BaseException | None, retry_after: float | None, config: CircuitBreakerConfig) -> float:
     """Return how many seconds a service wants to be left alone, as far as that is to be believed.
 
@@ -136,7 +157,7 @@ def least_open(failure: BaseException | None, retry_after: float | None, config:
     if retry_after is None:
         try:
             said = getattr(failure, "retry_after", None)
-            if isinstance(said, bool) or not isinstance(said, (int, float)):
+            if isinstance(said, bool) or not isinstance(said, Real):
                 return 0.0
             # An int past the largest float is an OverflowError; that, and a property that fails, say nothing.
             retry_after = float(said)

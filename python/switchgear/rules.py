@@ -127,7 +127,8 @@ class SlowCallRate:
     """Trip when so large a part of the calls in the window was slow, whether they succeeded or failed.
 
     A call lasts from its admission to its settlement; one that the breaker times out ends there, so that
-    ``slower_than`` belongs below the ``timeout``. In HALF_OPEN a slow success is a failed probe.
+    ``slower_than`` belongs below the ``timeout``. A permit, or a sync call, that never ends is never counted. In
+    HALF_OPEN a slow success is a failed probe.
     resilience4j: ``slowCallRateThreshold=100 * rate``, ``slowCallDurationThreshold``. Polly: none; a timeout inside the
     breaker makes slow calls failures.
 

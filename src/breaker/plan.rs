@@ -59,6 +59,9 @@ impl Plan {
                 mine.inherit(theirs, steps);
             }
         }
+        if let Some(more) = &self.more {
+            more.recovery.wait_from(block.now(), now_ns);
+        }
         if self.rules.trip != old.rules.trip {
             block.command(&self.rules, None, Event::NewScore, now_ns, |_| tick::NEVER);
         }

@@ -80,6 +80,15 @@ impl Recovery {
         }
     }
 
+    /// Wait for verdicts from now on, if `word` is HALF_OPEN without anybody having noted since when.
+    pub(super) fn wait_from(&self, word: Word, now_ns: u64) {
+        let noted = self.half_open.load(Relaxed) >> tick::DEADLINE_BITS == u64::from(word.generation.number());
+        if word.state == State::HalfOpen && !word.is_ramp() && !noted {
+            let began = tick::deadline(now_ns, 0);
+            self.half_open.swap(u64::from(word.generation.number()) << tick::DEADLINE_BITS | began, Relaxed);
+        }
+    }
+
     /// Whether HALF_OPEN has waited for its verdicts long enough.
     pub(super) fn is_over(&self, word: Word, now_ns: u64) -> bool {
         let began = self.half_open.load(Relaxed);
@@ -123,7 +132,8 @@ impl Backoff {
             }
             open *= self.multiplier;
         }
-        let open = open.min(max);
+        // So far below the longest that chance has room on both sides: where it were cut off, half of all breakers would probe at once.
+        let open = open.min(max / (1.0 + self.jitter));
         let open = open * (1.0 + self.drawn_jitter(generation));
         (open.min(max) as u64).max(1)
     }

@@ -3,7 +3,7 @@
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use pyo3::exceptions::{PyBaseException, PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyBaseException, PyRuntimeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
@@ -78,14 +78,11 @@ impl Permit {
     ///
     /// Raises:
     ///     RuntimeError: The permit is settled already; nothing is counted twice.
+    ///     TypeError: It is no exception, or no number; the permit stays unsettled.
     ///     ValueError: ``retry_after`` is negative or NaN; the permit stays unsettled.
     #[pyo3(signature = (exc = None, *, retry_after = None))]
-    fn failure(&self, py: Python<'_>, exc: Option<&Bound<'_, PyBaseException>>, retry_after: Option<f64>) -> PyResult<()> {
-        if let Some(seconds) = retry_after
-            && (seconds.is_nan() || seconds < 0.0)
-        {
-            return Err(PyValueError::new_err(format!("retry_after must be None or seconds, 0 or more, not {seconds:?}")));
-        }
+    fn failure(&self, py: Python<'_>, exc: Option<&Bound<'_, PyBaseException>>, retry_after: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let retry_after = retry_after.map(verdict::checked_retry_after).transpose()?;
         let breaker = self.breaker.get();
         let asks = (exc.is_some() || retry_after.is_some()) && breaker.may_open();
         let least_open_ns = if asks { verdict::asked_for(py, breaker, exc, retry_after)? } else { 0 };

@@ -229,6 +229,12 @@ pub fn settle_by(py: Python<'_>, this: Object, permit: Permit, error: &Bound<'_,
     judged.and(asked).and(settled)
 }
 
+/// For how many seconds a caller says that the service wants to be left alone.
+pub fn checked_retry_after(retry_after: &Bound<'_, PyAny>) -> PyResult<f64> {
+    let recovery = retry_after.py().import("switchgear.recovery")?;
+    recovery.call_method1("checked_retry_after", (retry_after,))?.extract()
+}
+
 /// How long the service wants to be left alone, in nanoseconds: `retry_after`, or the exception's.
 pub fn asked_for(py: Python<'_>, breaker: &Breaker, error: Option<&Bound<'_, PyBaseException>>, retry_after: Option<f64>) -> PyResult<u64> {
     let least_open = py.import("switchgear.recovery")?.getattr("least_open")?;

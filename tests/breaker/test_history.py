@@ -8,6 +8,7 @@ import pytest
 from helpers import Boom, trip
 from switchgear import CircuitBreaker, CircuitBreakerConfig, State, TransitionEvent
 from switchgear.history import History
+from switchgear.rules import Calls, FailureRate
 
 
 def event(generation: int, *failures: str) -> TransitionEvent:
@@ -80,10 +81,10 @@ def test_generations_that_began_again_come_last():
 
 
 def test_an_event_has_the_distinct_failures_that_opened_the_breaker(fragile, clock):
-    """Each once, where it came last, and the last five of them."""
+    """Each once, where it came last, and the last five of an outage: the first one's, and the probes'."""
     for name in ["a", "b", "a", "c", "d", "e", "f"]:
         fragile.acquire().failure(Boom(name))
-        fragile.force_close()
+        clock.advance(60)
     failures = [tuple(each[-1] for each in event.failures) for event in fragile.history()[::2]]
     assert ["a", "ab", "ba", "bac", "bacd", "bacde", "acdef"] == ["".join(each) for each in failures]
 
@@ -95,11 +96,21 @@ def test_a_failed_probe_is_among_the_failures(fragile, clock):
     assert ("Boom: a", "OSError: b") == fragile.history()[-1].failures
 
 
-def test_a_command_and_a_recovery_keep_the_failures(fragile):
+def test_the_failures_of_an_outage_stay_up_to_its_end_and_are_no_part_of_the_next(fragile):
+    """Neither an operator, nor a success that completes a window, opens a breaker because of what failed before."""
     fragile.acquire().failure(Boom("a"))
     fragile.force_close()
     fragile.force_open()
-    assert [("Boom: a",)] * 3 == [event.failures for event in fragile.history()]
+    assert [("Boom: a",), ("Boom: a",), ()] == [event.failures for event in fragile.history()]
+    rule = FailureRate(0.5, window=Calls(10), minimum_calls=4)
+    breaker = CircuitBreaker("quotes", CircuitBreakerConfig(trip=rule))
+    for _ in range(4):
+        breaker.acquire().failure(Boom("a"))
+    breaker.force_close()
+    for settle in ("failure", "failure", "success", "success"):
+        getattr(breaker.acquire(), settle)()
+    assert breaker.state is State.OPEN
+    assert () == breaker.history()[-1].failures
     fresh = CircuitBreaker("fresh")
     fresh.force_open()
     assert () == fresh.history()[0].failures

@@ -1,5 +1,9 @@
 """How long OPEN lasts: the backoff, what services ask for, and how long HALF_OPEN may wait."""
 
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
 import pytest
 
 from model import drawn
@@ -102,6 +106,17 @@ def splitmix_open(seed: int, generation: int) -> float:
     return round_up(10e9 * (1.0 + 0.5 * (2.0 * drawn - 1.0)))
 
 
+def test_chance_has_room_at_the_longest_open_time_too() -> None:
+    """Cut off at ``max``, half of all breakers would probe at the same moment, in just the longest outage."""
+    drawn_times = set()
+    for seed in range(50):
+        breaker = failing(ManualClock(), reset_timeout=60.0, backoff=Backoff(max=60.0, jitter=0.2, seed=seed))
+        drawn_times.add(fail(breaker))
+        assert breaker.history()[0].jitter is not None
+    assert 50 == len(drawn_times)
+    assert 40.0 <= min(drawn_times) < 45.0 < 55.0 < max(drawn_times) <= 60.0
+
+
 def test_events_tell_the_jitter_that_was_drawn() -> None:
     """Where a ``Backoff`` set the open time the event has the part that chance added or took; elsewhere None."""
     clock = ManualClock()
@@ -162,11 +177,29 @@ def test_wishes_are_capped() -> None:
     assert fail(failing(ManualClock(), max_reset_timeout=30.0), retry_after=float("inf")) == 30.0
 
 
-@pytest.mark.parametrize("wish", [-1.0, float("nan")])
-def test_wishes_that_make_no_sense_are_refused_and_settle_nothing(wish: float) -> None:
+def test_a_wish_of_any_real_number_counts() -> None:
+    """Also of one that no float can hold, and of numpy's, which say that they are numbers."""
+    for wish in (45, 45.0, Fraction(45), np.int64(45), np.float32(45)):
+        assert fail(failing(ManualClock()), retry_after=wish) == 45.0
+    assert fail(failing(ManualClock()), retry_after=10**400) == 600.0
+
+
+@pytest.mark.parametrize(
+    ("wish", "error"),
+    [
+        (-1.0, ValueError),
+        (float("nan"), ValueError),
+        (-(10**400), ValueError),
+        ("45", TypeError),
+        (b"45", TypeError),
+        (memoryview(b"45"), TypeError),
+        (True, TypeError),
+    ],
+)
+def test_wishes_that_make_no_sense_are_refused_and_settle_nothing(wish: Any, error: type[Exception]) -> None:
     """A wrong ``retry_after`` is the caller's mistake; the permit can still be settled."""
     permit = failing(ManualClock()).acquire()
-    with pytest.raises(ValueError, match="retry_after"):
+    with pytest.raises(error, match="^retry_after must be None or seconds, "):
         permit.failure(retry_after=wish)
     assert not permit.settled
     permit.release()
@@ -185,7 +218,8 @@ def refuse(retry_after: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "opened"), [(45, 45.0), (45.5, 45.5), ("45", 10.0), (True, 10.0), (None, 10.0), (-5, 10.0)]
+    ("said", "opened"),
+    [(45, 45.0), (45.5, 45.5), (np.int64(45), 45.0), ("45", 10.0), (True, 10.0), (None, 10.0), (-5, 10.0)],
 )
 def test_an_exception_may_say_how_long(said: object, opened: float) -> None:
     """A numeric ``retry_after`` of the exception that opens counts; anything else of that name does not."""
@@ -210,6 +244,22 @@ def test_half_open_that_brings_no_verdict_ends() -> None:
     assert open_for(breaker) == 10.0
     probe.success()
     assert (breaker.state, breaker.get_metrics().late_calls) == (State.OPEN, 1)
+
+
+def test_a_wait_that_is_set_while_half_open_counts_from_then() -> None:
+    """Nobody had noted since when."""
+    clock = ManualClock()
+    breaker = failing(clock, success_threshold=2)
+    fail(breaker)
+    clock.advance(10)
+    breaker.acquire().success()
+    clock.advance(100)
+    breaker.reconfigure(breaker.config.replace(half_open_max_wait=5.0))
+    clock.advance(4.9)
+    breaker.acquire().release()
+    clock.advance(0.1)
+    assert breaker.try_acquire() is None
+    assert breaker.state is State.OPEN
 
 
 def test_force_open_may_have_an_end() -> None:

@@ -110,7 +110,7 @@ class Core(Counters):
         rules = Rules(config)
         while True:
             word = self._word
-            if self._swap(word, words.reconfigured(word, rules), 0):
+            if self._swap(word, words.reconfigured(word, rules, self._now_ns()), 0):
                 return
 
     def _snapshot(self) -> tuple[State, int, float, float | None]:

@@ -56,12 +56,10 @@ class Permit:
         if exc is not None and not isinstance(exc, BaseException):
             raise TypeError(f"exc must be an exception or None, not {type(exc).__name__}")
         if retry_after is not None:
-            if isinstance(retry_after, (str, bytes, bytearray)):
-                raise TypeError(f"retry_after must be None or seconds, not {type(retry_after).__name__}")
-            retry_after = float(retry_after)
-            # NaN is no more than anything.
-            if not retry_after >= 0.0:
-                raise ValueError(f"retry_after must be None or seconds, 0 or more, not {retry_after!r}")
+            # Imported late, as by the breaker.
+            from switchgear.recovery import checked_retry_after
+
+            retry_after = checked_retry_after(retry_after)
         least_ns = self._breaker._asked_for(exc, retry_after)
         self._breaker._settle(self._take(), FAILURE, exc, least_ns=least_ns)
 

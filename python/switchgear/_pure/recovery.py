@@ -31,7 +31,8 @@ def open_ns(rules: "Rules", failed: int, generation: int) -> int:
         if duration >= longest:
             break
         duration *= multiplier
-    duration = min(duration, longest)
+    # So far below the longest that chance has room on both sides: cut off, half of all breakers would probe at once.
+    duration = min(duration, longest / (1.0 + jitter))
     duration *= 1.0 + _drawn_jitter(jitter, seed, generation)
     return max(1, int(min(duration, longest)))
 

@@ -199,8 +199,11 @@ def disabled(word: Word, now_ns: int) -> Word:
     return _begun(word, DISABLED, now_ns, None)
 
 
-def reconfigured(word: Word, rules: Rules) -> Word:
+def reconfigured(word: Word, rules: Rules, now_ns: int) -> Word:
     """Go on by other rules: with the attempts to recover, the ramp and what is taken of the bulkhead."""
+    waiting_since = word.waiting_since
+    if waiting_since is None and word.state is HALF_OPEN and not word.ramping:
+        waiting_since = ticks_after(now_ns, 0)
     old = word.rules
     # Another number where what a grant has from the old rules means nothing to these: its lease's length, or its place.
     keeps_places = (rules.places is None) == (old.places is None)
@@ -229,7 +232,7 @@ def reconfigured(word: Word, rules: Rules) -> Word:
         last_failure=word.last_failure,
         cause=word.cause,
         attempts=word.attempts if both_have_more else 0,
-        waiting_since=word.waiting_since if both_have_more else None,
+        waiting_since=waiting_since if rules.more else None,
         ramping=word.ramping,
         ramp_since=word.ramp_since if old.ramp and rules.ramp else None,
     )
