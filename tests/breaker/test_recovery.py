@@ -199,7 +199,7 @@ def test_a_wish_of_any_real_number_counts() -> None:
 def test_wishes_that_make_no_sense_are_refused_and_settle_nothing(wish: Any, error: type[Exception]) -> None:
     """A wrong ``retry_after`` is the caller's mistake; the permit can still be settled."""
     permit = failing(ManualClock()).acquire()
-    with pytest.raises(error, match="^retry_after must be None or seconds, "):
+    with pytest.raises(error, match=r"^retry_after must be None or seconds, "):
         permit.failure(retry_after=wish)
     assert not permit.settled
     permit.release()
