@@ -1,6 +1,9 @@
 """ONNX models: real files, real sessions, and runs that are really ended."""
 
 import asyncio
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -69,6 +72,19 @@ def looping(steps: int) -> Any:
     ]
     node = onnx.helper.make_node("Loop", ["steps", "go", "x"], ["y"], body=body)
     return proto([node], [value("x", [1, 2])], [value("y", [1, 2])], constants)
+
+
+def products(steps: int) -> Any:
+    """A model of large matrix products, which are so long each that a run is in one of them when the program ends."""
+    size = 1024
+    nodes = [onnx.helper.make_node("Expand", ["x", "shape"], ["p0"])]
+    nodes += [onnx.helper.make_node("MatMul", [f"p{n}", "w"], [f"p{n + 1}"]) for n in range(steps)]
+    nodes += [onnx.helper.make_node("ReduceSum", [f"p{steps}"], ["y"])]
+    constants = [
+        onnx.numpy_helper.from_array(numpy.eye(size, dtype="float32"), "w"),
+        onnx.numpy_helper.from_array(numpy.array([size, size]), "shape"),
+    ]
+    return proto(nodes, [value("x", [1, size])], [value("y", [1, 1])], constants)
 
 
 Saved = Callable[[Any], Path]
@@ -277,3 +293,62 @@ def test_threads_end_with_the_service(saved: Saved) -> None:
         await until(lambda: not [each for each in threading.enumerate() if each.name.startswith("neural:m ")])
 
     run(main())
+
+
+EXIT = """
+import asyncio, logging, sys
+from switchgear import CallTimeoutError, CircuitBreakerConfig, CircuitBreakerRegistry
+from switchgear.services.neural import NeuralCircuitBreaker
+
+logging.disable()
+path, way = sys.argv[1:]
+config = CircuitBreakerConfig(timeout=0.2 if way == "timed out" else None)
+neural = NeuralCircuitBreaker("m", path, config=config, registry=CircuitBreakerRegistry())
+
+def predict():
+    return neural.predict([1.0] * 1024)
+
+async def timed_out():
+    async with neural:
+        try:
+            await predict()
+        except CallTimeoutError:
+            pass
+
+async def cancelled():
+    tasks = [asyncio.create_task(predict()) for _ in range(2)]
+    await asyncio.sleep(0.2)
+    sys.exit(0)
+
+asyncio.run(timed_out() if way == "timed out" else cancelled())
+"""
+
+
+@pytest.mark.parametrize("way", ["timed out", "cancelled"])
+def test_a_run_does_not_come_back_to_an_interpreter_that_ends(saved: Saved, way: str) -> None:
+    """The exit ends what runs and waits for that: a run that comes back later takes the whole process down."""
+    command = [sys.executable, "-W", "error", "-c", EXIT, str(saved(products(200))), way]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (0, "") == (done.returncode, done.stderr)
+
+
+FORKED = """
+import os, threading, time
+from switchgear.services._neural.runs import RUNS
+
+threading.Thread(target=RUNS.during, args=(lambda: time.sleep(600), list), daemon=True).start()
+time.sleep(0.1)
+start = time.monotonic()
+if os.fork():
+    assert os.waitstatus_to_exitcode(os.wait()[1]) == 0
+    assert time.monotonic() - start < 4
+    os._exit(0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="SKIPPED: no fork here")
+def test_a_forked_child_waits_for_no_run_of_its_parents() -> None:
+    """A run in the parent is none in the child, and does not hold up its exit."""
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKED]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (0, "") == (done.returncode, done.stderr)

@@ -9,9 +9,11 @@ from switchgear.services._neural.arrays import Arrays
 from switchgear.services._neural.errors import ModelError, NotTrainableError, VectorError
 from switchgear.services._neural.models import Work
 from switchgear.services._neural.numbers import answer, check_length
+from switchgear.services._neural.runs import RUNS
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Callable
 
 _DTYPES: Final = {
     "tensor(double)": "float64",
@@ -89,10 +91,11 @@ class OnnxModel:
         # One of its own for each run: the word to end must never reach the next.
         options = self._library.RunOptions()
         options.log_severity_level = _FATAL_ONLY
-        return partial(self._run, row, options), partial(setattr, options, "terminate", True)
+        stop = partial(setattr, options, "terminate", True)
+        return partial(self._run, row, options, stop), stop
 
-    def _run(self, row: Any, options: Any) -> list[float]:
-        output = self.given.run(self._outputs, {self._input: row}, options)[0]
+    def _run(self, row: Any, options: Any, stop: "Callable[[], object]") -> list[float]:
+        output = RUNS.during(partial(self.given.run, self._outputs, {self._input: row}, options), stop)[0]
         if not hasattr(output, "dtype"):
             raise ModelError(f"the ONNX model must answer with a tensor, not with a {type(output).__name__}")
         return answer(output)
