@@ -571,3 +571,22 @@ def test_a_file_is_in_wal_mode(tmp_path: Path) -> None:
         assert [("wal",)] == run(db.query("PRAGMA journal_mode", type=tuple))
         run(db.aclose())
         assert (tmp_path / f"{number}.db").exists()
+
+
+@pytest.mark.parametrize("by", ["the deadline", "closing"])
+def test_an_interrupt_does_not_reach_the_close(tmp_path: Path, by: str) -> None:
+    """All is in the file itself when the service is closed, also where the last statement was interrupted."""
+
+    async def main() -> None:
+        db = await with_table(database(tmp_path / "test.db", timeout=0.1 if by == "the deadline" else None))
+        await db.execute("INSERT INTO t VALUES (1, 0)")
+        running = asyncio.create_task(db.query(ENDLESS))
+        if by == "the deadline":
+            await asyncio.wait([running])
+        else:
+            await asyncio.sleep(0.05)
+        await db.aclose()
+        assert isinstance((await asyncio.gather(running, return_exceptions=True))[0], Exception)
+
+    run(main())
+    assert ["test.db"] == [each.name for each in tmp_path.iterdir()]

@@ -10,6 +10,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
 from typing import Any, Final
 
@@ -74,6 +75,9 @@ class OneConnection:
             connection, self._connection = self._connection, None
         if connection is not None:
             connection.set_progress_handler(None, 0)
+            # SQLite forgets an interrupt with the next statement; until then it would end the checkpoint of the close.
+            with suppress(sqlite3.Error):
+                connection.execute("SELECT 1").close()
             connection.close()
 
     def look_at(self, error: BaseException) -> None:
