@@ -176,14 +176,27 @@ def test_output_is_cut_in_the_midst_of_a_piece() -> None:
         ({"backend": "monty", "e2b_options": {}}, ValueError, "are for the backend 'e2b'"),
         ({"api_key": "k", "e2b_options": 5}, TypeError, "e2b_options must be a mapping"),
         ({"api_key": "k", "e2b_options": {"retries": "geheim"}}, ValueError, "not retries"),
+        ({"backend": "e2b"}, ValueError, "needs an API key"),
+        ({"api_key": "geheim\n"}, ValueError, "characters that no key has"),
     ],
     ids=str,
 )
 def test_bad_options(options: dict[str, Any], error: type[Exception], words: str) -> None:
-    """A wrong option is refused at once, named, and never shown where it may be a secret."""
+    """A wrong option is refused at once, named, never shown where it may be a secret, and leaves no breaker behind."""
+    registry = CircuitBreakerRegistry()
     with pytest.raises(error, match=words) as caught:
-        service(**options)
+        service(registry=registry, **options)
     assert "geheim" not in str(caught.value)
+    assert [] == registry.list_names()
+
+
+def test_the_limit_goes_with_the_breaker_that_is_there() -> None:
+    """Where a service shares its breaker, the timeout of that one counts."""
+    registry = CircuitBreakerRegistry()
+    first = service(registry=registry, config=CircuitBreakerConfig(timeout=4.0), time_limit=2.0)
+    with pytest.raises(ValueError, match="at most half of the breaker's timeout of 4 s, not 3"):
+        service(registry=registry, time_limit=3.0)
+    assert first.breaker is service(registry=registry, time_limit=1.0).breaker
 
 
 def test_the_breaker() -> None:
@@ -210,7 +223,8 @@ def test_the_time_limit_follows_the_breakers_timeout(
 ) -> None:
     """It is half of the timeout in force, or what was asked for where that is less, so that loops stay the code's."""
     breaker = CircuitBreaker("x", CircuitBreakerConfig(timeout=60.0))
-    times = Times(breaker, asked)
+    times = Times(asked)
+    times.follow(breaker)
     for timeout, limit in zip(timeouts, limits, strict=True):
         breaker.reconfigure(CircuitBreakerConfig(timeout=timeout))
         assert (timeout, limit) == (times.deadline, times.time_limit)

@@ -8,6 +8,8 @@ from switchgear.config import CircuitBreakerConfig
 from switchgear.registry import CircuitBreakerRegistry, default_registry
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from switchgear.breaker import CircuitBreaker
     from switchgear.metrics import CircuitBreakerMetrics
 
@@ -24,6 +26,7 @@ class Service:
             ``record_only`` narrows what the service takes for a failure. Where a service of this name is there already,
             its breaker is shared and keeps its configuration; a warning is logged where this one differs.
         registry: Where the breaker is registered; default the process's registry.
+        check: Called with the configuration of a breaker before it is made; what it raises leaves none behind.
 
     Raises:
         TypeError: The name is no str, the config no ``CircuitBreakerConfig``, the registry no registry.
@@ -43,6 +46,7 @@ class Service:
         classify: Classify,
         config: CircuitBreakerConfig | None,
         registry: CircuitBreakerRegistry | None,
+        check: "Callable[[CircuitBreakerConfig], object] | None" = None,
     ) -> None:
         if not isinstance(name, str):
             raise TypeError(f"the name of the {kind} service must be a str, not {type(name).__name__}")
@@ -54,7 +58,7 @@ class Service:
             registry = default_registry()
         elif not isinstance(registry, CircuitBreakerRegistry):
             raise TypeError(f"registry must be a CircuitBreakerRegistry or None, not {type(registry).__name__}")
-        self.breaker = _shared(registry, f"{kind}:{name}", config, defaults=defaults, classify=classify)
+        self.breaker = _shared(registry, f"{kind}:{name}", config, defaults=defaults, classify=classify, check=check)
 
     @property
     def name(self) -> str:
@@ -105,8 +109,11 @@ def _shared(
     *,
     defaults: CircuitBreakerConfig,
     classify: Classify,
+    check: "Callable[[CircuitBreakerConfig], object] | None",
 ) -> "CircuitBreaker":
     breaker = registry.get(name)
+    if breaker is None and check is not None:
+        check(config or defaults)
     # Whoever says nothing takes what is there, and is warned of nothing.
     if breaker is None or (config is not None and has_verdict(breaker.config, classify)):
         breaker = registry.get_or_create(name, with_verdict(config or defaults, classify))

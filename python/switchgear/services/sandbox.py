@@ -124,10 +124,10 @@ class E2BSandboxCircuitBreaker(Service):
         count("lifetime", lifetime, 1, 86_400)
         self._max_sandboxes = count("max_sandboxes", max_sandboxes, 1, 10_000)
         options = e2b_arguments(kind, api_key, e2b_options)
-        super().__init__("e2b", name, defaults=_DEFAULTS, classify=judge, config=config, registry=registry)
-        times = Times(self.breaker, time_limit)
+        times = Times(time_limit)
         self._backend: Backend
-        # Imported late: each needs a library of an extra of its own.
+        # Imported late: each needs a library of an extra of its own. Before the breaker is registered, and the limit
+        # checked by the registration: what cannot be made leaves no breaker behind.
         if kind == "e2b":
             from switchgear.services._sandbox.e2b import E2BBackend
 
@@ -140,6 +140,10 @@ class E2BSandboxCircuitBreaker(Service):
             self._backend = MontyBackend(
                 times, memory_limit=memory_limit, max_output=max_output, max_sandboxes=max_sandboxes
             )
+        super().__init__(
+            "e2b", name, defaults=_DEFAULTS, classify=judge, config=config, registry=registry, check=times.check
+        )
+        times.follow(self.breaker)
         self._entries: dict[str, _Entry] = {}
         self._in_the_making = 0
         self._closed = False
