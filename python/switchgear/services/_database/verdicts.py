@@ -67,5 +67,6 @@ def _is_our_mistake(error: Exception) -> bool:
     """Tell whether the driver refused what it was given: no byte of it went to the server."""
     orig = getattr(error, "orig", None)
     drivers = orig.__cause__ if isinstance(orig, BaseException) else None
-    # asyncpg's DataError is an InterfaceError and a ValueError; the wrong number of values is told by its text alone.
+    # The wrong number of values is told by its text alone. A value of the wrong type does not come here: asyncpg's
+    # DataError has the SQLSTATE 22000, and so counts as an answer.
     return isinstance(drivers, (ValueError, TypeError)) or "the server expects" in str(orig)
