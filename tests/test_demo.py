@@ -122,6 +122,7 @@ def test_draws_the_timeline(finished: Finished) -> None:
     drawn = Path(finished.report["chart"]).read_text(encoding="utf-8")
     texts = [each.text for each in ET.fromstring(drawn).iter("{http://www.w3.org/2000/svg}text")]
     assert {*finished.report["metrics"], *(each["fault"] for each in finished.report["faults"])} <= set(texts)
+    assert {"CLOSED", "OPEN", "HALF_OPEN", "a fault"} <= set(texts)
     assert "<title>OPEN</title>" in drawn
     assert "<polyline" in drawn
 

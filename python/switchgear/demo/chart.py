@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from switchgear.demo.record import Phase, Sample
 
 COLOURS: Final = {State.CLOSED: "#3a9d5d", State.OPEN: "#d1495b", State.HALF_OPEN: "#edae49", State.DISABLED: "#888888"}
+FAULT: Final = "#f3e3e3"
 WIDTH, LEFT, LANE, PLOT, TOP = 1200, 190, 26, 140, 70
 
 
@@ -32,11 +33,12 @@ def svg(samples: Sequence[Sample], phases: Sequence[Phase]) -> str:
         f'<rect width="{WIDTH}" height="{height}" fill="white"/>',
         '<text x="10" y="22" font-size="16">Five breakers through the faults of a trading system</text>',
     ]
+    parts += _legend()
     for number, phase in enumerate(phases):
         left, right = x(phase.begun), x(end if phase.cleared is None else phase.cleared)
         parts.append(
             f'<rect x="{left}" y="{TOP - 12}" width="{max(1.0, right - left):.1f}" height="{height - TOP - 26}"'
-            f' fill="#f3e3e3"><title>{escape(phase.fault.begins)}</title></rect>'
+            f' fill="{FAULT}"><title>{escape(phase.fault.begins)}</title></rect>'
             f'<text x="{left}" y="{40 + 13 * (number % 2)}" font-size="11">{escape(phase.fault.name)}</text>'
         )
     for number, service in enumerate(BREAKERS):
@@ -50,6 +52,15 @@ def svg(samples: Sequence[Sample], phases: Sequence[Phase]) -> str:
     parts += _throughput(samples, x)
     parts.append("</svg>\n")
     return "\n".join(parts)
+
+
+def _legend() -> Iterator[str]:
+    # Of what there is in the picture: the demo disables nothing.
+    meanings = [(str(state), COLOURS[state]) for state in (State.CLOSED, State.OPEN, State.HALF_OPEN)]
+    for number, (meaning, colour) in enumerate([*meanings, ("a fault", FAULT)]):
+        left = WIDTH - 440 + 110 * number
+        yield f'<rect x="{left}" y="12" width="12" height="12" fill="{colour}"/>'
+        yield f'<text x="{left + 18}" y="22">{meaning}</text>'
 
 
 def _spells(samples: Sequence[Sample], service: str) -> Iterator[tuple[float, float, State]]:
