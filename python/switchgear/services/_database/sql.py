@@ -9,6 +9,7 @@ Connections belong to the event loop that opened them, so each loop has a pool o
 
 import asyncio
 import inspect
+import re
 import weakref
 from collections.abc import Coroutine
 from contextlib import suppress
@@ -23,6 +24,9 @@ from switchgear.services._database.sql_session import SqlSession
 from switchgear.services._database.times import Times
 
 T = TypeVar("T")
+
+_NO_HOST: Final = re.compile(r"[\[\]\s]")
+"""SQLAlchemy takes the brackets of an IPv6 address off where there are two of them."""
 
 _SQLALCHEMYS: Final = ("prepared_statement_", "async_")
 """What the names of the options begin with that SQLAlchemy keeps from asyncpg."""
@@ -44,7 +48,7 @@ def read_url(url: str) -> Any:
         parsed = library.engine.make_url(postgres_url(url))
         _, given = new_engine(parsed, 1, 1.0).sync_engine.dialect.create_connect_args(parsed)
         options.bind(**{name: value for name, value in given.items() if not name.startswith(_SQLALCHEMYS)})
-        usable = True
+        usable = not _NO_HOST.search(parsed.host or "")
     if not usable:
         refuse_url("it should read postgresql+asyncpg://user:password@host:port/database")
     return parsed
