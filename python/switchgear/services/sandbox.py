@@ -89,7 +89,8 @@ class E2BSandboxCircuitBreaker(Service):
             Where the breaker is reconfigured to less than twice as much, half of its timeout counts.
         memory_limit: Bytes that one monty sandbox may hold, 1 MiB to 16 GiB, default 64 MiB; one of E2B has what its
             template says.
-        max_output: Characters kept of each text of a result, 1 to 100,000,000, default 100,000.
+        max_output: Characters kept of each text of a result, 1 to 100,000,000, default 100,000; one that is cut ends
+            in the 13 of ``… [truncated]`` beside them.
         max_sandboxes: Sandboxes at a time, 1 to 10,000, default 32.
         api_key: E2B's; default the environment variable ``E2B_API_KEY``.
         lifetime: Seconds after which E2B itself kills a sandbox, 1 to 86,400, default 300.

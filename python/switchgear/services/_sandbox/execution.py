@@ -31,10 +31,10 @@ class ExecutionResult:
     """The value of the last expression, as its ``repr``; None where there was none, or it was None."""
 
     stdout: str
-    """What the code wrote to standard output, at most ``max_output`` characters."""
+    """What the code wrote to standard output, at most ``max_output`` characters and the mark of a cut."""
 
     stderr: str
-    """What the code wrote to standard error, at most ``max_output`` characters."""
+    """What the code wrote to standard error, at most ``max_output`` characters and the mark of a cut."""
 
     error: ExecutionError | None = None
     """What the code raised, or the limit that it ran into."""
