@@ -12,7 +12,7 @@ from switchgear.fallback import FallbackView
 from switchgear.guard import Guard
 from switchgear.metrics import CircuitBreakerMetrics
 from switchgear.registry import CircuitBreakerRegistry, breaker, default_registry
-from switchgear.state import State
+from switchgear.state import Outcome, State
 
 if TYPE_CHECKING:
     from switchgear.family import Family
@@ -30,6 +30,7 @@ __all__ = [
     "FallbackView",
     "Family",
     "Guard",
+    "Outcome",
     "Permit",
     "State",
     "TransitionEvent",

@@ -74,7 +74,7 @@ class CircuitBreakerConfig:
             answer); default ``None``: every exception is a failure.
         is_failure: Called with each returned value; a true answer makes the call a failure (its value is still
             returned). Default ``None``: every returned value is a success.
-        classify: Called with each ``Exception`` that a call raised; returns a ``switchgear.state.Outcome``, or None to
+        classify: Called with each ``Exception`` that a call raised; returns a ``switchgear.Outcome``, or None to
             leave the word to ``ignore`` and ``record_only``. What it raises goes to ``sys.excepthook`` and is None.
             Default ``None``. Cancellation is never asked about: it is ignored.
         trip: A rule of ``switchgear.rules``, or up to four, any of which trips when it is met. Default ``None``:

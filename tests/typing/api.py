@@ -19,6 +19,7 @@ from switchgear import (
     CircuitBreakerRegistry,
     CircuitOpenError,
     Family,
+    Outcome,
     Permit,
     State,
     TransitionEvent,
@@ -27,7 +28,6 @@ from switchgear import (
 )
 from switchgear.recovery import Backoff
 from switchgear.rules import Calls, ChangeDetection, ConsecutiveFailures, FailureRate, Seconds, SlowCallRate
-from switchgear.state import Outcome
 from switchgear.testing import ManualClock
 
 cb = CircuitBreaker("quotes", CircuitBreakerConfig(failure_threshold=3, timeout=timedelta(seconds=5)))
