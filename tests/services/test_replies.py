@@ -1,9 +1,12 @@
 """Where a thread's answer meets the task that waits for it: each is brought once, to the right task, in its turn."""
 
 import asyncio
+import contextlib
 import gc
+import os
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -12,9 +15,11 @@ from typing import Any
 import pytest
 
 from helpers import run
+from switchgear import BulkheadFullError, CircuitBreakerRegistry
 from switchgear.services._threads.inbox import Inbox
 from switchgear.services._threads.mailbox import BellMailbox, LoopMailbox, mailbox
 from switchgear.services._threads.reply import Reply
+from switchgear.services.neural import NeuralCircuitBreaker
 
 
 class Blind(asyncio.SelectorEventLoop):
@@ -223,3 +228,139 @@ def test_a_loop_that_is_forgotten_open_is_garbage() -> None:
     with pytest.warns(ResourceWarning, match="unclosed event loop"):
         _let_go(watched)
     assert held() is None
+
+
+class Interrupted:
+    """``os`` for a module, that behaves as if a signal's handler raised after the n-th call from the main thread."""
+
+    def __init__(self, name: str, after: int) -> None:
+        self._name = name
+        self._after = after
+
+    def __getattr__(self, name: str) -> Any:
+        real = getattr(os, name)
+        if name != self._name:
+            return real
+
+        def call(*args: Any) -> Any:
+            answer = real(*args)
+            if threading.current_thread() is threading.main_thread():
+                self._after -= 1
+                if self._after == 0:
+                    raise KeyboardInterrupt
+            return answer
+
+        return call
+
+
+@pytest.mark.parametrize("function", ["read", "write"])
+@pytest.mark.parametrize("module", ["_threads.bell", "_neural.workers"])
+def test_an_interrupt_costs_one_call(module: str, function: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loop that is used again, as in a notebook, hears of the next answers, and no place and no turn is lost."""
+    monkeypatch.setattr(f"switchgear.services.{module}.os", Interrupted(function, 1))
+    neural = NeuralCircuitBreaker("m", slow_echo, registry=CircuitBreakerRegistry(), max_concurrent=1)
+    loop = asyncio.new_event_loop()
+    try:
+        answers = [predicted(loop, neural) for _ in range(5)]
+        loop.run_until_complete(neural.aclose())
+    finally:
+        loop.close()
+    assert answers.count([2.0]) >= 4
+    assert [2.0] == answers[-1]
+
+
+def predicted(loop: asyncio.AbstractEventLoop, neural: NeuralCircuitBreaker) -> Any:
+    async def predict() -> list[float]:
+        # An interrupted call's thread may still be at it.
+        while True:
+            try:
+                return await neural.predict([2.0])
+            except BulkheadFullError:
+                await asyncio.sleep(0.001)
+
+    try:
+        return loop.run_until_complete(predict())
+    except KeyboardInterrupt:
+        return None
+
+
+def slow_echo(vector: list[float]) -> list[float]:
+    time.sleep(0.005)  # so that the answer finds somebody waiting
+    return vector
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit to set on Windows")
+def test_a_process_without_files_to_spare_answers_all_the_same() -> None:
+    """A loop that gets no pipe is woken in the way that needs none."""
+    import resource
+
+    neural = NeuralCircuitBreaker("m", slow_echo, registry=CircuitBreakerRegistry())
+    run(neural.predict([1.0]))  # its thread is there
+
+    async def main() -> list[float]:
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        taken: list[int] = []
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, limits[1]))
+        try:
+            with contextlib.suppress(OSError):
+                while True:
+                    taken.append(os.dup(0))
+            return await asyncio.wait_for(neural.predict([2.0]), 10)
+        finally:
+            for each in taken:
+                os.close(each)
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            await neural.aclose()
+
+    assert [2.0] == run(main())
+
+
+def test_a_second_cancellation_wakes_the_task_once(echo: Echo) -> None:
+    """A signal's handler may cancel in the middle of the first cancellation."""
+
+    async def main() -> None:
+        echo.let.clear()
+        reply = echo.ask(1)
+        task = asyncio.ensure_future(_await(reply))
+        await asyncio.sleep(0)
+        real = type(reply)._leave
+        reply_class = type("Twice", (Reply,), {"__slots__": (), "_leave": lambda self: (self.cancel(), real(self))})
+        reply.__class__ = reply_class
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await asyncio.sleep(0)
+        echo.let.set()
+
+    run(main())
+
+
+def test_a_loop_keeps_no_context_of_its_first_caller(echo: Echo) -> None:
+    """What a request carries is gone with the request, though its loop lives on."""
+
+    class Request:
+        pass
+
+    variable: ContextVar[Request] = ContextVar("variable")
+
+    async def ask() -> weakref.ref[Request]:
+        request = Request()
+        variable.set(request)
+        echo.let.clear()
+        reply = echo.ask(1)
+        asyncio.get_running_loop().call_later(0.01, echo.let.set)
+        await reply
+        return weakref.ref(request)
+
+    async def main() -> None:
+        gone = await asyncio.create_task(ask())
+        for _ in range(3):
+            await asyncio.sleep(0)  # the task's own turn is over then
+        gc.collect()
+        assert gone() is None
+
+    run(main())
+
+
+async def _await(reply: Reply[Any]) -> Any:
+    return await reply

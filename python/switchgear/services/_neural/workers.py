@@ -87,18 +87,27 @@ class Pool:
 
 
 def _serve(pool: Pool, source: int) -> None:
-    """Do what is sent through the pipe; the life of a thread."""
+    """Do what there is whenever a byte comes through the pipe; the life of a thread."""
     try:
-        while os.read(source, 1):
-            try:
-                job = pool.jobs.popleft()
-            except IndexError:
+        while True:
+            # Before the look at the jobs: after it none comes any more.
+            closed = pool.closed
+            while (job := _next_job(pool)) is not None:
+                job.run()
+                # Not while it waits for the next: a job holds the caller's data.
+                del job
+            if closed:
                 return
-            job.run()
-            # Not while it waits for the next: a job holds the caller's data.
-            del job
+            os.read(source, 1)
     finally:
         pool.left()
+
+
+def _next_job(pool: Pool) -> Job[Any] | None:
+    try:
+        return pool.jobs.popleft()
+    except IndexError:
+        return None
 
 
 class Workers:
@@ -143,19 +152,27 @@ class Workers:
         """
         pool = self._pool
         job = Job(pool, work, stop)
-        with pool.lock:
-            if pool.closed:
-                raise RuntimeError(f"{pool.name!r} is closed")
-            if pool.busy >= pool.limit:
-                raise WorkersBusyError(pool.name, pool.limit, pool.abandoned)
-            if pool.pipe is None:
-                pool.pipe = os.pipe()
-            if pool.busy >= pool.threads:
-                _start_thread(pool, pool.pipe[0])
-            pool.busy += 1
-            pool.jobs.append(job)
-            sink = pool.pipe[1]
-        os.write(sink, b".")
+        has_place = False
+        try:
+            with pool.lock:
+                if pool.closed:
+                    raise RuntimeError(f"{pool.name!r} is closed")
+                if pool.busy >= pool.limit:
+                    raise WorkersBusyError(pool.name, pool.limit, pool.abandoned)
+                if pool.pipe is None:
+                    pool.pipe = os.pipe()
+                if pool.busy >= pool.threads:
+                    _start_thread(pool, pool.pipe[0])
+                pool.busy += 1
+                has_place = True
+                pool.jobs.append(job)
+                sink = pool.pipe[1]
+            os.write(sink, b".")
+        except BaseException:
+            # After it had its place only a signal's handler raises: nobody will await the job.
+            if has_place:
+                job.left()
+            raise
         return job
 
     def close(self) -> None:
@@ -165,11 +182,13 @@ class Workers:
 
 def _start_thread(pool: Pool, source: int) -> None:
     thread = threading.Thread(target=_serve, args=(pool, source), name=f"{pool.name} {pool.threads + 1}", daemon=True)
+    # Before it can end: it takes itself off.
+    pool.threads += 1
     try:
         thread.start()
     except RuntimeError as error:
+        pool.threads -= 1
         raise WorkersBusyError(pool.name, pool.threads, pool.abandoned) from error
-    pool.threads += 1
 
 
 _POOLS: Final["weakref.WeakSet[Pool]"] = weakref.WeakSet()

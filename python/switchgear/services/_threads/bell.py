@@ -31,13 +31,20 @@ class Bell:
         """Wake whoever waits, or will wait next."""
         if not self._rung:
             self._rung = True
-            os.write(self._sink, b".")
+            try:
+                os.write(self._sink, b".")
+            except BaseException:
+                # A signal's handler raised, and nobody knows whether the byte went out: one too many does no harm.
+                self._rung = False
+                raise
 
     def hear(self) -> None:
         """Wait for a ring; what was put before it is there then."""
-        os.read(self.source, _ENOUGH)
-        # Before the look at what was put: what comes too late for that rings again.
-        self._rung = False
+        try:
+            os.read(self.source, _ENOUGH)
+        finally:
+            # Before the look at what was put: what comes too late for that rings again.
+            self._rung = False
 
 
 def _close(*ends: int) -> None:

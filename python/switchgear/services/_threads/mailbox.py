@@ -5,6 +5,8 @@ import os
 import sys
 import weakref
 from collections import deque
+from contextlib import suppress
+from contextvars import Context
 from typing import TYPE_CHECKING, Final, Protocol
 
 from switchgear.services._threads.bell import Bell
@@ -30,24 +32,25 @@ class BellMailbox:
         self._bell = bell = Bell()
         # So that a child of a fork(), which has it as well, can take a ring and stop nobody.
         os.set_blocking(bell.source, False)
-        loop.add_reader(bell.source, self._deliver)
+        # The loop would keep the context of whoever was the first to wait.
+        Context().run(loop.add_reader, bell.source, self._deliver)
 
     def post(self, call: "Callable[[], object]") -> None:
         self._calls.append(call)
         self._bell.ring()
 
     def _deliver(self) -> None:
-        try:
-            self._bell.hear()
-        except BlockingIOError:
-            return
         calls = self._calls
         try:
+            with suppress(BlockingIOError):
+                self._bell.hear()
             # What is posted because of these waits for the next turn: it is others' turn before.
             for _ in range(len(calls)):
-                calls.popleft()()
+                # In its place until it is done: called twice it does nothing.
+                calls[0]()
+                calls.popleft()
         except BaseException:
-            # A task ends the loop, with SystemExit for one. The rest is for the loop that cleans up after it.
+            # A task ends the loop, or a signal's handler at any of these lines. The rest is for whoever runs it next.
             self._bell.ring()
             raise
 
@@ -82,6 +85,9 @@ def _made(loop: asyncio.AbstractEventLoop) -> Mailbox:
             made = BellMailbox(loop)
         except NotImplementedError:
             pass
+        except OSError:
+            # No file is to be had. Not for good: another time there may be one.
+            return LoopMailbox(loop)
         else:
             # Not held here: it leads to the loop, which would never become garbage.
             _HELD[loop] = weakref.ref(made)

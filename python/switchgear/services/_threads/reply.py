@@ -113,7 +113,8 @@ class Reply(Generic[T]):
 
     def cancel(self, msg: object = None) -> bool:
         """Wake the task with a cancellation, unless it is being woken already."""
-        wake = self._wake
+        # Taken before anything is called: a signal's handler may cancel the task once more.
+        wake, self._wake = self._wake, None
         if wake is None:
             return False
         self._leave()
