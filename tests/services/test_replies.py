@@ -269,6 +269,24 @@ def test_an_interrupt_costs_one_call(module: str, function: str, monkeypatch: py
     assert [2.0] == answers[-1]
 
 
+def test_an_interrupt_before_there_is_a_thread_leaves_room_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that never was is not counted: the next call gets one."""
+    neural = NeuralCircuitBreaker("m", slow_echo, registry=CircuitBreakerRegistry(), max_concurrent=1)
+    loop = asyncio.new_event_loop()
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", interrupt)
+            assert predicted(loop, neural) is None
+        assert [2.0] == predicted(loop, neural)
+        loop.run_until_complete(neural.aclose())
+    finally:
+        loop.close()
+
+
+def interrupt(thread: threading.Thread) -> None:
+    raise KeyboardInterrupt
+
+
 def predicted(loop: asyncio.AbstractEventLoop, neural: NeuralCircuitBreaker) -> Any:
     async def predict() -> list[float]:
         # An interrupted call's thread may still be at it.

@@ -186,9 +186,13 @@ def _start_thread(pool: Pool, source: int) -> None:
     pool.threads += 1
     try:
         thread.start()
-    except RuntimeError as error:
-        pool.threads -= 1
-        raise WorkersBusyError(pool.name, pool.threads, pool.abandoned) from error
+    except BaseException as error:
+        # The system has no thread to give, or a signal's handler raised, maybe before there was one.
+        if not thread.is_alive():
+            pool.threads -= 1
+        if isinstance(error, RuntimeError):
+            raise WorkersBusyError(pool.name, pool.threads, pool.abandoned) from error
+        raise
 
 
 _POOLS: Final["weakref.WeakSet[Pool]"] = weakref.WeakSet()
