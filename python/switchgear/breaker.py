@@ -117,9 +117,9 @@ class CircuitBreaker(_compat.Breaker):
         """Behave by another configuration from now on, at once and for every call.
 
         The state stays, with the deadline of an OPEN breaker, the successes of its probes and the attempts to recover;
-        so do the metrics and the places of calls in flight, as far as the new limit has them, which settle by the new
-        configuration. Windows begin empty, and the level of a rule that is no longer the same begins at 0. Nobody is
-        notified.
+        so do the metrics and the places of calls in flight, which settle by the new configuration and count in a
+        bulkhead that has become smaller. Windows begin empty; of rules that keep a level the first one goes on where it
+        is if it is still the same, every other begins at 0. Nobody is notified.
 
         What a service of ``switchgear.services`` or a transport knows of its library's exceptions stays, too, behind
         the new configuration's ``classify`` and ``ignore``.
